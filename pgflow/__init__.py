@@ -1,0 +1,131 @@
+"""PostgreSQL tables and pipelines as composable factories.
+
+Names are imported when they are first used, so that `import pgflow` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgflow.alembic.apply import create_all
+    from pgflow.connections.registry import connect, engine
+    from pgflow.declare.items import Check, ForeignKey, Index, Unique
+    from pgflow.declare.markers import natural_key, nullable, pk
+    from pgflow.declare.sources import Query, SourceTable
+    from pgflow.declare.targets import Target, target
+    from pgflow.decorators import metadata, pipeline, register_table, table
+    from pgflow.errors import PgflowError
+    from pgflow.factories.pipeline import Pipeline
+    from pgflow.factories.simple import SimpleTable, TableFactory
+    from pgflow.factory import ResourceFactory
+    from pgflow.project import sync_all
+    from pgflow.resolve.config import Config
+    from pgflow.resolve.context import FactoryContext
+    from pgflow.resolve.extension import Extension
+    from pgflow.resolve.keys import Key
+    from pgflow.resolve.plugin import (
+        Dynamic,
+        MinPGVersion,
+        Plugin,
+        contributes,
+        optional,
+        produces,
+        requires,
+        singleton,
+    )
+    from pgflow.run.result import SyncResult
+
+_HOMES = {
+    "Check": "declare.items",
+    "Config": "resolve.config",
+    "Dynamic": "resolve.plugin",
+    "Extension": "resolve.extension",
+    "FactoryContext": "resolve.context",
+    "ForeignKey": "declare.items",
+    "Index": "declare.items",
+    "Key": "resolve.keys",
+    "MinPGVersion": "resolve.plugin",
+    "PgflowError": "errors",
+    "Pipeline": "factories.pipeline",
+    "Plugin": "resolve.plugin",
+    "Query": "declare.sources",
+    "ResourceFactory": "factory",
+    "SimpleTable": "factories.simple",
+    "SourceTable": "declare.sources",
+    "SyncResult": "run.result",
+    "TableFactory": "factories.simple",
+    "Target": "declare.targets",
+    "Unique": "declare.items",
+    "connect": "connections.registry",
+    "contributes": "resolve.plugin",
+    "create_all": "alembic.apply",
+    "engine": "connections.registry",
+    "metadata": "decorators",
+    "natural_key": "declare.markers",
+    "nullable": "declare.markers",
+    "optional": "resolve.plugin",
+    "pipeline": "decorators",
+    "pk": "declare.markers",
+    "produces": "resolve.plugin",
+    "register_table": "decorators",
+    "requires": "resolve.plugin",
+    "singleton": "resolve.plugin",
+    "sync_all": "project",
+    "table": "decorators",
+    "target": "declare.targets",
+}
+
+__all__ = [
+    "Check",
+    "Config",
+    "Dynamic",
+    "Extension",
+    "FactoryContext",
+    "ForeignKey",
+    "Index",
+    "Key",
+    "MinPGVersion",
+    "PgflowError",
+    "Pipeline",
+    "Plugin",
+    "Query",
+    "ResourceFactory",
+    "SimpleTable",
+    "SourceTable",
+    "SyncResult",
+    "TableFactory",
+    "Target",
+    "Unique",
+    "connect",
+    "contributes",
+    "create_all",
+    "engine",
+    "metadata",
+    "natural_key",
+    "nullable",
+    "optional",
+    "pipeline",
+    "pk",
+    "produces",
+    "register_table",
+    "requires",
+    "singleton",
+    "sync_all",
+    "table",
+    "target",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'pgflow' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"pgflow.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,735 @@
+"""Every way in which pgflow can refuse, and what to do next. This module imports nothing."""
+
+from __future__ import annotations
+
+
+class PgflowError(Exception):
+    """Base class of every error that pgflow raises on purpose.
+
+    Catch it to treat any refusal alike; its subclasses name one situation each and carry
+    the data of that situation as attributes.
+
+    Attributes:
+        run_id: The run that failed, as the history has it; None where there was none.
+    """
+
+    run_id: object | None = None
+
+
+class DeclarationError(PgflowError, ValueError):
+    """A table, a pipeline or one of their items is declared in a way that cannot work."""
+
+
+# --- names ---------------------------------------------------------------------------
+
+
+class InvalidIdentifier(DeclarationError):
+    """A name that PostgreSQL cannot store: empty, or with a NUL character."""
+
+
+class UnknownColumn(DeclarationError):
+    """A declaration names a column that its table does not have."""
+
+
+# --- options and pipelines -----------------------------------------------------------
+
+
+class InvalidOption(DeclarationError):
+    """An option has a value, or stands beside another one, that cannot work."""
+
+
+class NotSupportedYet(PgflowError):
+    """Something that pgflow is meant to do, but that this version does not have."""
+
+
+class InvalidBody(DeclarationError):
+    """A pipeline's function has a signature that cannot be called, or returned no source."""
+
+
+class InvalidSource(DeclarationError):
+    """The source's SQL is not exactly one query, or cannot be bound."""
+
+
+class MissingParameter(PgflowError, TypeError):
+    """A run was given too few, unknown or unreadable parameters."""
+
+
+class MissingMergeKey(DeclarationError):
+    """A mode needs to know what makes a row unique, and nothing says it."""
+
+
+# --- connections ---------------------------------------------------------------------
+
+
+class UnknownConnection(PgflowError, LookupError):
+    """No place that is looked at knows a connection of this name.
+
+    Attributes:
+        name: The name that was asked for.
+        places: Where it was looked for, in order.
+        nearest: The most similar known name, or None.
+    """
+
+    def __init__(self, message: str, *, name: str, places: tuple[str, ...], nearest: str | None):
+        super().__init__(message)
+        self.name = name
+        self.places = places
+        self.nearest = nearest
+
+
+class MalformedSettings(PgflowError, ValueError):
+    """A settings file is not valid TOML, or one of its entries has the wrong shape.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str):
+        super().__init__(message)
+        self.path = path
+
+
+class UnsetVariable(PgflowError, LookupError):
+    """A value in a settings file names an environment variable that is not set.
+
+    Attributes:
+        variable: The variable's name.
+        entry: The entry that uses it, such as `[connections.warehouse] dsn`.
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, variable: str, entry: str, path: str):
+        super().__init__(message)
+        self.variable = variable
+        self.entry = entry
+        self.path = path
+
+
+class MalformedDsn(PgflowError, ValueError):
+    """A connection string cannot be read. The message never repeats it: it may hold a password.
+
+    Attributes:
+        origin: Where the string came from.
+    """
+
+    def __init__(self, message: str, *, origin: str):
+        super().__init__(message)
+        self.origin = origin
+
+
+class BadCredentials(PgflowError, TypeError):
+    """A credentials callable returned something that cannot be used to connect."""
+
+
+# --- the embedded server -------------------------------------------------------------
+
+
+class MissingServerBinaries(PgflowError, ImportError):
+    """No PostgreSQL server programs are installed where pgflow looks for them.
+
+    Attributes:
+        places: Where they were looked for, in order.
+    """
+
+    def __init__(self, message: str, *, places: tuple[str, ...]):
+        super().__init__(message)
+        self.places = places
+
+
+class InvalidServerName(DeclarationError):
+    """An embedded server's name cannot be the name of a directory.
+
+    Attributes:
+        name: The name.
+    """
+
+    def __init__(self, message: str, *, name: str):
+        super().__init__(message)
+        self.name = name
+
+
+class EmbeddedServerFailed(PgflowError, RuntimeError):
+    """The embedded server could not be created, started or stopped.
+
+    Attributes:
+        log: The last lines that the server or its tool wrote.
+    """
+
+    def __init__(self, message: str, *, log: str = ""):
+        super().__init__(message)
+        self.log = log
+
+
+class OtherServerVersion(PgflowError, RuntimeError):
+    """The data belongs to another major version of PostgreSQL than the installed programs.
+
+    Attributes:
+        data: The major version that wrote the data.
+        programs: The major version of the programs.
+    """
+
+    def __init__(self, message: str, *, data: int, programs: int):
+        super().__init__(message)
+        self.data = data
+        self.programs = programs
+
+
+class UnreachableDirectory(PgflowError, PermissionError):
+    """The account that runs the server may not enter a directory that the server needs.
+
+    Attributes:
+        path: The directory.
+        account: The account's name.
+    """
+
+    def __init__(self, message: str, *, path: str, account: str):
+        super().__init__(message)
+        self.path = path
+        self.account = account
+
+
+# --- plugins and factories -----------------------------------------------------------
+
+
+class PluginError(DeclarationError):
+    """A plugin is declared, combined or behaves in a way that cannot work.
+
+    Attributes:
+        plugin: Class name of the plugin in question, or an empty string.
+        origin: Where that plugin came from, such as `extra_plugins[1] of 'orders'`.
+        key: The context key in question, or an empty string.
+    """
+
+    def __init__(self, message: str, *, plugin: str = "", origin: str = "", key: str = "") -> None:
+        super().__init__(message)
+        self.plugin = plugin
+        self.origin = origin
+        self.key = key
+
+
+class NotAPlugin(PluginError, TypeError):
+    """A plugin list holds something that is no plugin: give an instance or a class."""
+
+
+class MissingProducer(PluginError):
+    """A plugin requires a key that nobody produces: add a producer, or correct the key's name.
+
+    Attributes:
+        candidates: Names of known plugins that would produce the key.
+        nearest: The most similar key that does exist, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        plugin: str,
+        origin: str,
+        key: str,
+        candidates: tuple[str, ...],
+        nearest: str | None,
+    ) -> None:
+        super().__init__(message, plugin=plugin, origin=origin, key=key)
+        self.candidates = candidates
+        self.nearest = nearest
+
+
+class DuplicateProducer(PluginError):
+    """Two plugins produce one key: remove one, rename its key, or let it override the other."""
+
+
+class MixedKey(PluginError):
+    """A key is produced as one value here and collected from many there: choose one."""
+
+
+class SingletonClash(PluginError):
+    """Two plugins of a group of which there may be only one: remove one of them.
+
+    Attributes:
+        group: Name of the group.
+    """
+
+    def __init__(self, message: str, *, plugin: str, origin: str, group: str) -> None:
+        super().__init__(message, plugin=plugin, origin=origin)
+        self.group = group
+
+
+class PluginCycle(PluginError):
+    """Plugins wait for each other: remove one of the requirements in the chain.
+
+    Attributes:
+        chain: Plugin names and the keys between them, ending where it began.
+    """
+
+    def __init__(self, message: str, *, chain: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.chain = chain
+
+
+class UnwrittenKey(PluginError):
+    """A plugin did not write a key that it declares: write it in `run`, or drop the declaration."""
+
+
+class UndeclaredWrite(PluginError):
+    """A plugin wrote a key that it does not declare: declare it, or do not write it."""
+
+
+class MissingKey(PluginError, KeyError):
+    """A context key is read that has no value yet: require it, so that its producer runs first."""
+
+    __str__ = Exception.__str__  # KeyError would print the message's repr
+
+
+class KeyAlreadySet(PluginError, KeyError):
+    """A context key is written a second time: use another key, or override on purpose."""
+
+    __str__ = Exception.__str__  # KeyError would print the message's repr
+
+
+class WrongKeyType(PluginError, TypeError):
+    """A context key is given a value of another type than the key's."""
+
+
+class ContextClosed(PgflowError, RuntimeError):
+    """Work is staged on a context whose plugins have all run: stage it inside `run`."""
+
+
+class PostgresTooOld(PgflowError):
+    """A plugin needs a newer PostgreSQL: upgrade the server, or use another plugin.
+
+    Attributes:
+        required: The major version that is needed.
+        server_version: The major version of the server.
+        plugins: Names of the plugins that need more than the server offers.
+    """
+
+    def __init__(
+        self, message: str, *, required: int, server_version: int, plugins: tuple[str, ...]
+    ) -> None:
+        super().__init__(message)
+        self.required = required
+        self.server_version = server_version
+        self.plugins = plugins
+
+
+class ExtensionError(DeclarationError):
+    """Extensions do not fit together: one is missing, given twice, or they wait for each other.
+
+    Attributes:
+        extensions: Names of the extensions in question.
+    """
+
+    def __init__(self, message: str, *, extensions: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.extensions = extensions
+
+
+class ConfigConflict(DeclarationError):
+    """A MetaData already carries another `Config`: attach one, before the first factory."""
+
+
+# --- what a batch can get wrong ------------------------------------------------------
+
+
+class BatchError(PgflowError):
+    """The rows that the source delivered cannot be applied; nothing was written.
+
+    Attributes:
+        pipeline: The pipeline's name.
+        target: The target's qualified name.
+    """
+
+    def __init__(self, message: str, *, pipeline: str, target: str) -> None:
+        super().__init__(f"{pipeline} -> {target}: {message}")
+        self.pipeline = pipeline
+        self.target = target
+
+
+class NullKeys(BatchError):
+    """Rows of the batch have no merge key."""
+
+
+class DuplicateKeys(BatchError):
+    """The batch has different rows with one merge key."""
+
+
+class EmptySource(BatchError):
+    """The source delivered nothing, and applying that would empty the target."""
+
+
+class TooManyDeletes(BatchError):
+    """More rows would be deleted than `max_delete_ratio` allows."""
+
+
+class OutOfScope(BatchError):
+    """The batch has rows outside the scope of the run."""
+
+
+class InstantTooEarly(BatchError):
+    """The run's instant lies before versions that the target already has."""
+
+
+class SourceMismatch(BatchError):
+    """The source's columns or their types do not fit the target."""
+
+
+# --- tables: types, columns, items ---------------------------------------------------
+
+
+class TableError(DeclarationError):
+    """A table, or something on it, is declared in a way that cannot work.
+
+    Attributes:
+        table: The table or class in question, or an empty string.
+        column: The column in question, or an empty string.
+    """
+
+    def __init__(self, message: str, *, table: str = "", column: str = "") -> None:
+        super().__init__(message)
+        self.table = table
+        self.column = column
+
+
+class UnsupportedType(TableError):
+    """An annotation does not say a column type: use a name of `pgflow.types` or of SQLAlchemy.
+
+    Attributes:
+        annotation: What stands in the type's place.
+    """
+
+    def __init__(
+        self, message: str, *, annotation: object, table: str = "", column: str = ""
+    ) -> None:
+        super().__init__(message, table=table, column=column)
+        self.annotation = annotation
+
+
+class InvalidTypeParameter(TableError):
+    """A type is given parameters that PostgreSQL does not take."""
+
+
+class UnresolvedAnnotation(TableError):
+    """An annotation cannot be evaluated: import its names where Python finds them at run time."""
+
+
+class UncalledMarker(TableError):
+    """A marker stands in `Annotated` without being called: write `pk()`, not `pk`."""
+
+
+class InvalidColumn(TableError):
+    """What is said about a column contradicts itself."""
+
+
+class DuplicateColumn(TableError):
+    """Two columns of a table have one name, or would have after 63 bytes."""
+
+
+class MissingColumns(TableError):
+    """A table is declared without any column."""
+
+
+class MissingSchema(TableError):
+    """A table is declared without its schema: give `schema=` or `__schema__`."""
+
+
+class MissingMetaData(TableError):
+    """`register_table` knows neither `base=` nor `metadata=`, so the table would belong nowhere."""
+
+
+class ForeignDecorator(TableError):
+    """A class is also a dataclass, an attrs class or a pydantic model, which collects fields too.
+
+    Attributes:
+        decorator: What the class carries: `@dataclass`, `attrs` or `pydantic`.
+    """
+
+    def __init__(self, message: str, *, table: str, decorator: str) -> None:
+        super().__init__(message, table=table)
+        self.decorator = decorator
+
+
+class InvalidExpression(TableError):
+    """An expression with `{column}` markers has a brace that is neither a marker nor doubled."""
+
+
+class InvalidItem(TableError):
+    """A check, an index, a foreign key or a unique constraint is declared incompletely."""
+
+
+class PrimaryKeyInItems(TableError):
+    """A schema item is a primary key column: it comes by a plugin or by `@pgflow.table`."""
+
+
+class DuplicateTable(TableError):
+    """A MetaData has a table of this name already."""
+
+
+class NameTaken(TableError):
+    """An index, a constraint or a table bears a name that its schema has already.
+
+    Attributes:
+        name: The name.
+        owner: Who has it.
+    """
+
+    def __init__(self, message: str, *, name: str, owner: str, table: str = "") -> None:
+        super().__init__(message, table=table)
+        self.name = name
+        self.owner = owner
+
+
+class UnknownReference(TableError):
+    """A foreign key points to a table or column that nobody declares.
+
+    Attributes:
+        reference: The reference as it was written.
+    """
+
+    def __init__(self, message: str, *, reference: str, table: str = "") -> None:
+        super().__init__(message, table=table)
+        self.reference = reference
+
+
+class AmbiguousReference(UnknownReference):
+    """A foreign key names a table without its schema, and two schemas have one of that name."""
+
+
+class ReferenceToHistory(UnknownReference):
+    """A foreign key points to the merge key of an scd2 table, which is not unique there."""
+
+
+# --- where history is kept -----------------------------------------------------------
+
+
+class InvalidSystemColumns(TableError):
+    """`system_columns=` renames or leaves out something that cannot be."""
+
+
+class SystemColumnMismatch(TableError):
+    """A table has a column of a system column's name that cannot serve as one."""
+
+
+class ModeConflict(TableError):
+    """Two owners want one table filled in ways that exclude each other.
+
+    Attributes:
+        owners: Who wants it, and in which mode.
+    """
+
+    def __init__(self, message: str, *, table: str, owners: tuple[str, ...]) -> None:
+        super().__init__(message, table=table)
+        self.owners = owners
+
+
+class MappedTable(TableError):
+    """A table is mapped to a class already and lacks the columns that a mode needs."""
+
+
+class NotAmendable(TableError):
+    """A table has a constraint that cannot hold once it keeps history."""
+
+
+# --- applying metadata ---------------------------------------------------------------
+
+
+class TablesOutOfDate(PgflowError):
+    """The database has tables that lack columns of the metadata: migrate them with Alembic.
+
+    Attributes:
+        missing: The missing columns, by qualified table name.
+    """
+
+    def __init__(self, message: str, *, missing: dict[str, tuple[str, ...]]) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+# --- running -------------------------------------------------------------------------
+
+
+class WrongDriver(PgflowError):
+    """A connection does not speak through psycopg 3."""
+
+
+class StatementFailed(PgflowError):
+    """The server refused a statement of a run; everything was rolled back.
+
+    Attributes:
+        purpose: What the statement was for.
+        statement: Its text, with `$n` for bound values.
+        sqlstate: PostgreSQL's error code, or None where the connection broke.
+        diagnostic: The server's own message.
+    """
+
+    def __init__(
+        self, message: str, *, purpose: str, statement: str, sqlstate: str | None, diagnostic: str
+    ) -> None:
+        super().__init__(message)
+        self.purpose = purpose
+        self.statement = statement
+        self.sqlstate = sqlstate
+        self.diagnostic = diagnostic
+
+    @classmethod
+    def of(
+        cls, error: BaseException, purpose: str, statement: str, owner: str = ""
+    ) -> StatementFailed:
+        """Describe a driver's error by what pgflow was doing when it came."""
+        diagnostic = str(error).strip()
+        sqlstate = getattr(error, "sqlstate", None)
+        return cls(
+            f"{owner}: could not {purpose}: {diagnostic}"
+            if owner
+            else f"could not {purpose}: {diagnostic}",
+            purpose=purpose,
+            statement=statement,
+            sqlstate=sqlstate,
+            diagnostic=diagnostic,
+        )
+
+
+class TargetLocked(PgflowError):
+    """Another run held the target for longer than `lock_timeout`.
+
+    Attributes:
+        target: The target's qualified name.
+        holders: What is known of who holds it.
+    """
+
+    def __init__(self, message: str, *, target: str, holders: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.target = target
+        self.holders = holders
+
+
+class MissingTable(PgflowError):
+    """The target, one of its columns, or pgflow's own tables are not in the database."""
+
+
+class UnsuitableTransaction(PgflowError):
+    """A run was asked to join a transaction in which it could not keep its promises."""
+
+
+class InvalidInstant(PgflowError, ValueError):
+    """`effective_at` is no timezone-aware instant."""
+
+
+class OutcomeUnknown(PgflowError):
+    """A connection broke during the commit, and the history cannot be asked: ask it later.
+
+    The data is there if, and only if, the status of the run (`run_id`) is `success`.
+    """
+
+
+class RunLost(PgflowError):
+    """A run's own record vanished before it could be completed."""
+
+
+# --- projects ------------------------------------------------------------------------
+
+
+class NoModules(PgflowError):
+    """Nothing says which modules hold the pipelines: name them in `pgflow.toml` or by hand."""
+
+
+class ModuleFailed(PgflowError, ImportError):
+    """A module of the project cannot be imported.
+
+    Attributes:
+        module: The module as it was named.
+        place: File and line where it failed, or None if it was not found.
+    """
+
+    def __init__(self, message: str, *, module: str, place: str | None) -> None:
+        super().__init__(message)
+        self.module = module
+        self.place = place
+
+
+class DuplicatePipeline(DeclarationError):
+    """Two pipelines of a project have one name, so that their histories would mix.
+
+    Attributes:
+        pipeline: The name.
+        places: Where both are.
+    """
+
+    def __init__(self, message: str, *, pipeline: str, places: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.pipeline = pipeline
+        self.places = places
+
+
+class UnknownPipeline(PgflowError, LookupError):
+    """No pipeline of the project has this name, or none fits this pattern.
+
+    Attributes:
+        name: What was asked for.
+        nearest: The most similar name, or None.
+    """
+
+    def __init__(self, message: str, *, name: str, nearest: str | None) -> None:
+        super().__init__(message)
+        self.name = name
+        self.nearest = nearest
+
+
+class UnknownTable(PgflowError, LookupError):
+    """No table of the project has this name, or several have it.
+
+    Attributes:
+        name: What was asked for.
+        candidates: The tables that it could mean.
+    """
+
+    def __init__(self, message: str, *, name: str, candidates: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.name = name
+        self.candidates = candidates
+
+
+class PipelineCycle(DeclarationError):
+    """Pipelines read what the others write, so that none can come first.
+
+    Attributes:
+        chain: Names of the pipelines, ending where it began.
+    """
+
+    def __init__(self, message: str, *, chain: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.chain = chain
+
+
+class TargetsFailed(PgflowError):
+    """At least one of a pipeline's several targets failed.
+
+    Attributes:
+        result: What was done, target by target.
+    """
+
+    def __init__(self, message: str, *, result: object) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class BrokenHistory(PgflowError, AssertionError):
+    """A table with versions does not tell one consistent history."""
+
+
+# --- the demo ------------------------------------------------------------------------
+
+
+class MissingDemoData(ModuleFailed):
+    """The package with the demo's data is not installed, or does not hold what it should."""
+
+
+class SchemaTaken(PgflowError):
+    """The demo would use a schema that is not its own: give it another database.
+
+    Attributes:
+        schema: The schema's name.
+    """
+
+    def __init__(self, message: str, *, schema: str) -> None:
+        super().__init__(message)
+        self.schema = schema
