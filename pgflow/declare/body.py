@@ -1,0 +1,200 @@
+"""A pipeline's function, read by its signature: how many connections, which run parameters."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from pgflow.declare.options import nearest
+from pgflow.errors import InvalidBody, MissingParameter
+
+_FORMS = "f(), f(conn) or f(source_conn, target_conn), then run parameters such as *, day: date"
+
+
+def _boolean(text: str) -> bool:
+    known = {"true": True, "t": True, "yes": True, "1": True}
+    known |= {"false": False, "f": False, "no": False, "0": False}
+    return known[text.strip().lower()]
+
+
+def _duration(text: str) -> timedelta:
+    return timedelta(seconds=float(text))
+
+
+#: How the text of a `--param` becomes a value of the annotated type.
+_READERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: _boolean,
+    Decimal: Decimal,
+    date: date.fromisoformat,
+    datetime: datetime.fromisoformat,
+    time: time.fromisoformat,
+    timedelta: _duration,
+    UUID: UUID,
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A run parameter of a pipeline.
+
+    Attributes:
+        name: As the function spells it.
+        type: The annotated type, or `str`.
+        required: Whether a run must give it.
+        default: The value where a run does not give it.
+    """
+
+    name: str
+    type: Any = str
+    required: bool = True
+    default: object = None
+
+    def read(self, text: str) -> object:
+        """Turn text from a command line into a value.
+
+        Args:
+            text: What stands after `name=`.
+
+        Returns:
+            A value of the annotated type.
+
+        Raises:
+            MissingParameter: The text cannot be read as that type.
+        """
+        reader = _READERS.get(self.type, str)
+        try:
+            return reader(text)
+        except (ValueError, KeyError, ArithmeticError) as error:
+            raise MissingParameter(
+                f"parameter {self.name}={text!r} cannot be read as {_type_name(self.type)}."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a pipeline's function takes.
+
+    Attributes:
+        function: The function, called once for each run (again when a run is retried).
+        connections: 0, 1 or 2.
+        parameters: Its run parameters.
+        is_async: Whether it is `async def`.
+    """
+
+    function: Callable[..., Any]
+    connections: int
+    parameters: tuple[Parameter, ...]
+    is_async: bool
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Body:
+        """Read a function's signature.
+
+        Args:
+            function: A `def` or `async def` function.
+
+        Returns:
+            Its connections and parameters.
+
+        Raises:
+            InvalidBody: The signature is none that pgflow can call.
+        """
+        label = getattr(function, "__qualname__", repr(function))
+        if not callable(function) or isinstance(function, type):
+            raise InvalidBody(f"{label} is no function; a pipeline's body is {_FORMS}.")
+        hints = _hints(function)
+        connections = 0
+        parameters: list[Parameter] = []
+        for item in inspect.signature(function).parameters.values():
+            if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
+                raise InvalidBody(
+                    f"{label} takes {item}, so its run parameters cannot be known; write {_FORMS}."
+                )
+            if item.kind is not item.KEYWORD_ONLY and _is_connection(item, hints, parameters):
+                connections += 1
+            else:
+                parameters.append(_parameter(item, hints))
+        if connections > 2:
+            raise InvalidBody(f"{label} takes {connections} connections; write {_FORMS}.")
+        return cls(function, connections, tuple(parameters), inspect.iscoroutinefunction(function))
+
+
+def bind_parameters(
+    parameters: tuple[Parameter, ...], given: Mapping[str, object], owner: str
+) -> dict[str, object]:
+    """Match the values of a run with a pipeline's parameters.
+
+    Args:
+        parameters: What the pipeline takes.
+        given: What the run gives; text is read as the annotated type.
+        owner: The pipeline, for messages.
+
+    Returns:
+        A value for every parameter.
+
+    Raises:
+        MissingParameter: One is missing, unknown or unreadable.
+    """
+    names = [p.name for p in parameters]
+    for name in given:
+        if name not in names:
+            raise MissingParameter(
+                f"{owner} has no parameter {name!r}.{nearest(name, names)} "
+                f"It takes: {', '.join(names) or 'none'}."
+            )
+    missing = [p.name for p in parameters if p.required and p.name not in given]
+    if missing:
+        raise MissingParameter(
+            f"{owner} needs {', '.join(missing)}: sync({missing[0]}=...), "
+            f"or --param {missing[0]}=VALUE on the command line."
+        )
+    values = {}
+    for p in parameters:
+        value = given.get(p.name, p.default)
+        values[p.name] = p.read(value) if isinstance(value, str) and p.type is not str else value
+    return values
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:
+        # A name that only a type checker sees: the parameters keep their text.
+        return {}
+
+
+def _is_connection(
+    item: inspect.Parameter, hints: Mapping[str, Any], parameters: list[Parameter]
+) -> bool:
+    if parameters or item.default is not item.empty:
+        return False
+    annotation = hints.get(item.name, item.annotation)
+    return annotation is item.empty or _strip_optional(annotation) not in _READERS
+
+
+def _parameter(item: inspect.Parameter, hints: Mapping[str, Any]) -> Parameter:
+    annotation = _strip_optional(hints.get(item.name, str))
+    required = item.default is item.empty
+    return Parameter(item.name, annotation, required, None if required else item.default)
+
+
+def _strip_optional(annotation: Any) -> Any:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        left = [a for a in typing.get_args(annotation) if a is not types.NoneType]
+        if len(left) == 1:
+            return left[0]
+    return annotation
+
+
+def _type_name(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind))

@@ -1,0 +1,98 @@
+"""Where rows come from, as declared: a query with its bound values, or a table with renames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sqlalchemy.sql.selectable import SelectBase
+
+from pgflow import idents
+from pgflow.errors import DeclarationError
+
+_PART = r'("(?:[^"]|"")+"|[^".]+)'
+_QUALIFIED = re.compile(rf"{_PART}\.{_PART}\Z")
+
+
+def _frozen(mapping: Mapping[str, object]) -> Mapping[str, object]:
+    return MappingProxyType(dict(mapping))
+
+
+@dataclass(frozen=True)
+class Query:
+    """A source given as SQL text or as a SQLAlchemy `select()`.
+
+    Attributes:
+        sql: One SELECT (or VALUES, or TABLE) statement. It may end in `;` or a comment and may
+            contain `%`, `::casts` and `$$bodies$$`; nothing in it is interpolated.
+        params: Values for `:name` placeholders in the text. A `:name` that is not listed here,
+            or that stands inside quotes or a comment, is left alone.
+        connection: The connection that the query belongs to (a name, a URL or an engine), where
+            it is not the pipeline's.
+    """
+
+    sql: str | SelectBase
+    params: Mapping[str, object] = field(default_factory=dict)
+    connection: object | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sql, (str, SelectBase)):
+            raise DeclarationError(
+                f"Query() takes SQL text or a SQLAlchemy select(), not {type(self.sql).__name__}."
+            )
+        if isinstance(self.sql, str) and not self.sql.strip():
+            raise DeclarationError("Query() was given empty SQL; write a SELECT statement.")
+        object.__setattr__(self, "params", _frozen(self.params))
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A source that is a table: the target's columns by name, or renamed by `column_map`.
+
+    Attributes:
+        name: `schema.table`; a part that contains a dot stands in double quotes.
+        column_map: Target column to source column, for those whose names differ.
+        connection: As for `Query`.
+
+    Raises:
+        DeclarationError: The name is not of the form `schema.table` (also a ValueError).
+    """
+
+    name: str
+    column_map: Mapping[str, str] = field(default_factory=dict)
+    connection: object | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _QUALIFIED.match(self.name):
+            raise DeclarationError(
+                f"source_table requires schema.table format, not {self.name!r}. Write for "
+                "instance 'public.users', and put a name that contains a dot in double quotes."
+            )
+        object.__setattr__(self, "column_map", _frozen(self.column_map))
+
+    @property
+    def path(self) -> tuple[str, str]:
+        """Schema and table, unquoted."""
+        match = _QUALIFIED.match(self.name)
+        if match is None:  # checked in __post_init__
+            raise DeclarationError(f"source_table requires schema.table format: {self.name!r}")
+        schema, table = (_unquote(part) for part in match.groups())
+        return schema, table
+
+    def source_column(self, target_column: str) -> str:
+        """Return the name under which the source has a target's column."""
+        return self.column_map.get(target_column, target_column)
+
+
+def _unquote(part: str) -> str:
+    if part.startswith('"'):
+        part = part[1:-1].replace('""', '"')
+    return idents.truncate(part)
+
+
+#: What a pipeline accepts as its source.
+Source = Query | SourceTable
+
+__all__ = ["Query", "Source", "SourceTable"]

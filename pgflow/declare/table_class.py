@@ -1,0 +1,199 @@
+"""A class under `@pgflow.table`, read into a `TableSpec`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pgflow import idents
+from pgflow.declare.columns import DeclaredColumn, declared_columns
+from pgflow.declare.expressions import validate_column_references
+from pgflow.declare.items import Unique, validate_schema_items
+from pgflow.declare.options import SyncOptions, check_columns
+from pgflow.declare.resource import KeyCandidate, TableSpec
+from pgflow.errors import ForeignDecorator, InvalidItem, MissingSchema
+
+
+def snake_case(name: str) -> str:
+    """Turn a class name into a table name: `HTTPServerLog` becomes `http_server_log`."""
+    parted = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", name)
+    return parted.lower()
+
+
+@dataclasses.dataclass(frozen=True)
+class TableClass:
+    """A class that declares a table.
+
+    Attributes:
+        cls: The class.
+        spec: The table.
+        attributes: Names of class attributes whose columns are called otherwise.
+    """
+
+    cls: type
+    spec: TableSpec
+    attributes: Mapping[str, str]
+
+
+def read_class(
+    cls: type,
+    *,
+    schema: str | None = None,
+    name: str | None = None,
+    local_names: Mapping[str, object],
+    options: SyncOptions | None = None,
+    system_columns: Mapping[str, str | None] | None = None,
+) -> TableClass:
+    """Read a class into the declaration of a table.
+
+    Args:
+        cls: The class.
+        schema: The table's schema; by default `__schema__`, or what `__table_args__` says.
+        name: The table's name; by default `__tablename__`, or the class name in snake case.
+        local_names: Names of the function in which the class stands, for its annotations.
+        options: What the table says to its pipelines.
+        system_columns: New names of system columns, and None for those to be left out.
+
+    Returns:
+        The declaration; nothing is put on a MetaData.
+
+    Raises:
+        ForeignDecorator: The class is a dataclass, an attrs class, a pydantic or an ORM model.
+        MissingSchema: Nothing says the schema.
+        TableError: A column or an item is declared in a way that cannot work.
+        UnknownColumn: A key names no column.
+    """
+    refuse_foreign(cls)
+    said = options or SyncOptions()
+    items, table_options = _items(cls)
+    found = table_options.pop("schema", None)
+    schema = schema or getattr(cls, "__schema__", None) or found
+    if not schema:
+        raise MissingSchema(
+            f"{cls.__qualname__}: a table needs its schema: @pgflow.table(schema='warehouse'), or "
+            "`__schema__ = 'warehouse'` in the class.",
+            table=cls.__qualname__,
+        )
+    table = idents.truncate(name or cls.__dict__.get("__tablename__") or snake_case(cls.__name__))
+    declared = declared_columns(cls, local_names)
+    columns = [each.column for each in declared]
+    uniques = (*_natural_keys(declared), *_unique_constraints(cls))
+    uniques += tuple(KeyCandidate(i.columns, str(i)) for i in items if isinstance(i, Unique))
+    spec = TableSpec(
+        name=table,
+        schema=idents.truncate(schema),
+        items=(*columns, *_as_items(uniques, items), *items),
+        primary_key=KeyCandidate(tuple(c.name for c in columns if c.primary_key), "pk()"),
+        unique_constraints=uniques,
+        merge_keys=_merge_keys(cls),
+        mode=said.mode,
+        system_columns=dict(system_columns or {}),
+        options=said,
+        table_options=table_options,
+    )
+    _check_names(spec)
+    renamed = {each.attribute: each.column.name for each in declared}
+    return TableClass(cls, spec, {a: c for a, c in renamed.items() if a != c})
+
+
+def refuse_foreign(cls: type, *, mapped: bool = False) -> None:
+    """Refuse a class whose fields another library has collected as well.
+
+    Args:
+        cls: The class.
+        mapped: Whether it may be mapped for the ORM.
+
+    Raises:
+        ForeignDecorator: It is a dataclass, an attrs class, a pydantic or an ORM model.
+    """
+    marks = {
+        "@dataclass": "__dataclass_fields__",
+        "attrs": "__attrs_attrs__",
+        "pydantic": "__pydantic_fields__",
+        "SQLAlchemy's ORM": "__mapper__",
+    }
+    for decorator, mark in marks.items():
+        if hasattr(cls, mark) and not (mapped and mark == "__mapper__"):
+            name = cls.__qualname__
+            raise ForeignDecorator(
+                f"{name} is a class of {decorator} as well. @pgflow.table collects the fields by "
+                f"itself: remove {decorator}, or declare the columns in the imperative form, as "
+                f"a plain class with __schema__, __tablename__ and attributes like "
+                "`email = Column(Text)`.",
+                table=name,
+                decorator=decorator,
+            )
+
+
+def _items(cls: type) -> tuple[list[Any], dict[str, Any]]:
+    """Collect `__table_items__` and `__table_args__`, and the options at the end of the latter."""
+    items = list(getattr(cls, "__table_items__", ()))
+    arguments = getattr(cls, "__table_args__", ())
+    options: dict[str, Any] = {}
+    if isinstance(arguments, Mapping):
+        arguments = (arguments,)
+    for argument in arguments:
+        if isinstance(argument, Mapping):
+            options |= argument
+        else:
+            items.append(argument)
+    validate_schema_items(items, validators=())
+    return items, options
+
+
+def _natural_keys(declared: Sequence[DeclaredColumn]) -> tuple[KeyCandidate, ...]:
+    groups: dict[str, list[str]] = {}
+    for each in declared:
+        for group in each.natural_keys:
+            groups.setdefault(group, []).append(each.column.name)
+    return tuple(
+        KeyCandidate(
+            tuple(columns), "natural_key()" if group == "default" else f"natural_key({group!r})"
+        )
+        for group, columns in groups.items()
+    )
+
+
+def _unique_constraints(cls: type) -> tuple[KeyCandidate, ...]:
+    given = getattr(cls, "__unique_constraints__", ())
+    if isinstance(given, str) or any(isinstance(entry, str) for entry in given):
+        raise InvalidItem(
+            f"{cls.__qualname__}: __unique_constraints__ holds one sequence of columns for each "
+            f"constraint: write (({', '.join(map(repr, _several(given)))},),).",
+            table=cls.__qualname__,
+        )
+    return tuple(
+        KeyCandidate(tuple(map(idents.truncate, columns)), f"__unique_constraints__[{position}]")
+        for position, columns in enumerate(given)
+    )
+
+
+def _several(given: str | Sequence[str]) -> Sequence[str]:
+    return (given,) if isinstance(given, str) else given
+
+
+def _as_items(uniques: Sequence[KeyCandidate], items: Sequence[Any]) -> list[Unique]:
+    """Make an item of each key that is none yet; one key that is said twice is one constraint."""
+    present = {item.columns for item in items if isinstance(item, Unique)}
+    wanted = dict.fromkeys(unique.columns for unique in uniques)
+    return [Unique.named(columns) for columns in wanted if columns not in present]
+
+
+def _merge_keys(cls: type) -> tuple[str, ...]:
+    given = getattr(cls, "__merge_keys__", ())
+    if isinstance(given, str):
+        raise InvalidItem(
+            f"{cls.__qualname__}: __merge_keys__ is a sequence of names: write ({given!r},).",
+            table=cls.__qualname__,
+        )
+    return tuple(map(idents.truncate, given))
+
+
+def _check_names(spec: TableSpec) -> None:
+    names = [column.name for column in spec.columns]
+    validate_column_references(f"__merge_keys__ of {spec.label}", spec.merge_keys, names)
+    for unique in spec.unique_constraints:
+        validate_column_references(f"{unique.origin} of {spec.label}", unique.columns, names)
+    check_columns(spec.options, names, f"table {spec.label}")

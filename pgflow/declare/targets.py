@@ -1,0 +1,87 @@
+"""Where rows go: a table and the options for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from pgflow.declare.options import Scope, SyncOptions
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target of a pipeline.
+
+    Attributes:
+        table: A class under `@pgflow.table`, or a table factory.
+        options: What was said about this target; the pipeline's options fill the rest.
+        target_connection: A connection for this target alone.
+        mode_reason: Who said which mode.
+    """
+
+    table: Any
+    options: SyncOptions = field(default_factory=SyncOptions)
+    target_connection: Any = None
+    mode_reason: str = field(default="", compare=False)
+
+
+def target(
+    table: Any,
+    *,
+    mode: str | None = None,
+    target_connection: Any = None,
+    keys: tuple[str, ...] | None = None,
+    compare_columns: tuple[str, ...] | None = None,
+    update_columns: tuple[str, ...] | None = None,
+    event_timestamp_column: str | None = None,
+    ttl: timedelta | None = None,
+    handle_deletes: str | None = None,
+    scope: Scope | None = None,
+    order_by: str | None = None,
+    on_duplicate: str | None = None,
+    on_null_key: str | None = None,
+    on_empty_source: str | None = None,
+    max_delete_ratio: float | None = None,
+    change_detection: str | None = None,
+    replace: str | None = None,
+    schema_mode: str | None = None,
+    incremental_column: str | None = None,
+    lookback: timedelta | int | None = None,
+    watermark: str | None = None,
+    lock_timeout: timedelta | None = None,
+) -> Target:
+    """Describe one target of a pipeline, with options of its own.
+
+    Args:
+        table: A class under `@pgflow.table`, or a table factory.
+        mode: How rows go in; wins over the pipeline's mode, which wins over the table's.
+        target_connection: A connection name, URL or engine for this target alone.
+        keys: See `SyncOptions`, as for everything that follows.
+        compare_columns: Columns whose change counts (scd1, scd2).
+        update_columns: Columns that are compared and written (merge).
+        event_timestamp_column: The column of each row's own instant (scd2).
+        ttl: How long a version stays open without being delivered (scd2).
+        handle_deletes: None, `"soft"` or `"hard"`.
+        scope: Limits the run to a part of the target.
+        order_by: The column that says which row is newer.
+        on_duplicate: `"first"` or `"last"` of several rows with one key.
+        on_null_key: `"error"` or `"match"`.
+        on_empty_source: `"error"` or `"allow"`.
+        max_delete_ratio: The share of rows above which deleting aborts.
+        change_detection: `"values"`, `"exact"` or `"hash"`.
+        replace: `"truncate"` or `"delete"`.
+        schema_mode: `"strict"` or `"ignore_extra"`.
+        incremental_column: Read from the last seen value of this column on.
+        lookback: How far before that value to start.
+        watermark: How the position is kept.
+        lock_timeout: How long to wait for another run on the target.
+
+    Returns:
+        A target for `targets=[...]`.
+
+    Raises:
+        InvalidOption: A value is unknown or malformed.
+    """
+    given = {k: v for k, v in locals().items() if k not in {"table", "target_connection"}}
+    return Target(table, SyncOptions(**given), target_connection)

@@ -1,0 +1,1 @@
+"""The pen: puts tables, constraints and indexes on a MetaData."""
