@@ -1,0 +1,282 @@
+"""Where connection names are looked up: environment variables, then TOML files."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgflow.errors import MalformedDsn, MalformedSettings, UnknownConnection, UnsetVariable
+
+#: The project's settings, looked for in the working directory and its parents.
+PROJECT_FILE = "pgflow.toml"
+
+_VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PREFIX = "PGFLOW_DSN"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a name stands for, and who says so.
+
+    Attributes:
+        name: The connection's name.
+        origin: The variable or the file's entry that was used.
+        dsn: The connection string, variables put in.
+        password: The password, where the entry gives it apart, else None.
+    """
+
+    name: str
+    origin: str
+    dsn: str = field(repr=False)
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A TOML file that was read.
+
+    Attributes:
+        path: The file.
+        data: What it says, variables not put in.
+    """
+
+    path: Path
+    data: Mapping[str, Any] = field(repr=False)
+
+    def connections(self) -> Mapping[str, Any]:
+        """Return the table `[connections]`, empty if there is none.
+
+        Raises:
+            MalformedSettings: `connections` is no table.
+        """
+        found = self.data.get("connections", {})
+        if not isinstance(found, dict):
+            raise self._malformed("'connections' is not a table", "[connections.default]")
+        return found
+
+    def entry(self, name: str) -> Entry | None:
+        """Read one entry, or return None if the file does not have it.
+
+        Args:
+            name: The connection's name.
+
+        Raises:
+            MalformedSettings: The entry has no text `dsn`, or keys that are not known.
+            UnsetVariable: A value uses an environment variable that is not set.
+        """
+        values = self.connections().get(name)
+        if values is None:
+            return None
+        title = f"[connections.{_key(name)}]"
+        if not isinstance(values, dict) or not isinstance(values.get("dsn"), str):
+            raise self._malformed(f"{title} has no text 'dsn'", title)
+        unknown = sorted(set(values) - {"dsn", "password"})
+        if unknown or not isinstance(values.get("password", ""), str):
+            culprit = f"the unknown key {unknown[0]!r}" if unknown else "a 'password' without text"
+            raise self._malformed(f"{title} has {culprit}", title)
+        texts = {key: self._expand(value, f"{title} {key}") for key, value in values.items()}
+        return Entry(name, f"{title} in {self.path}", texts["dsn"], texts.get("password"))
+
+    def _expand(self, value: str, entry: str) -> str:
+        """Put environment variables in; what they hold is not looked at again."""
+
+        def replacement(match: re.Match[str]) -> str:
+            literal, variable = match.groups()
+            if literal:
+                return match[0][1:]
+            if variable not in os.environ:
+                raise UnsetVariable(
+                    f"{entry} in {self.path} uses ${{{variable}}}, but the environment variable "
+                    f"{variable!r} is not set. Set it, or write $${{{variable}}} if the value "
+                    "shall hold that text itself.",
+                    variable=variable,
+                    entry=entry,
+                    path=str(self.path),
+                )
+            return os.environ[variable]
+
+        return _VARIABLE.sub(replacement, value)
+
+    def _malformed(self, what: str, title: str) -> MalformedSettings:
+        return MalformedSettings(
+            f"{self.path}: {what}. Write {title} and below it "
+            'dsn = "postgresql://user@host/database", and if it is given apart, password = "...".',
+            path=str(self.path),
+        )
+
+
+def read_settings(path: Path) -> SettingsFile | None:
+    """Read a settings file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it says, or None if there is no such file.
+
+    Raises:
+        MalformedSettings: It cannot be read, or is not TOML; the error names file and line.
+    """
+    # Scripts that give URLs never pay for the parser.
+    import tomllib
+
+    try:
+        return SettingsFile(path, tomllib.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        why = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise MalformedSettings(
+            f"{path} is not valid TOML: {why}. Correct it; text values stand in double quotes.",
+            path=str(path),
+        ) from None
+    except OSError as error:
+        raise MalformedSettings(
+            f"{path} cannot be read: {error.strerror}. Make it a file that you may read.",
+            path=str(path),
+        ) from error
+
+
+def project_settings(start: Path | None = None) -> SettingsFile | None:
+    """Read the project's `pgflow.toml`.
+
+    Args:
+        start: Where to begin; the working directory by default.
+
+    Returns:
+        The file in that directory, or in its nearest parent that has one; None without any.
+
+    Raises:
+        MalformedSettings: That file cannot be read.
+    """
+    start = Path.cwd() if start is None else start.absolute()
+    for directory in (start, *start.parents):
+        found = read_settings(directory / PROJECT_FILE)
+        if found is not None:
+            return found
+    return None
+
+
+def user_settings() -> SettingsFile | None:
+    """Read the user's `~/.pgflow/connections.toml`, or return None if there is none.
+
+    Raises:
+        MalformedSettings: The file cannot be read.
+    """
+    return read_settings(_user_path())
+
+
+def variable(name: str) -> str:
+    """Return the environment variable that names a connection.
+
+    Args:
+        name: The connection's name; it is put in capitals, and what a variable's name cannot
+            have becomes `_`. Names that differ only there share a variable.
+    """
+    return f"{_PREFIX}_{re.sub(r'[^A-Z0-9]', '_', name.upper())}"
+
+
+def find_entry(name: str) -> Entry:
+    """Look a connection up.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        The entry of the first place that has it.
+
+    Raises:
+        UnknownConnection: No place has it; the error lists the places and the nearest name.
+        MalformedDsn: Its environment variable is set, but empty.
+        MalformedSettings: A file that had to be read is broken.
+        UnsetVariable: Its entry uses a variable that is not set.
+    """
+    for candidate in _variables(name):
+        if candidate in os.environ:
+            return _from_environment(name, candidate)
+    for file in _files():
+        entry = file.entry(name)
+        if entry is not None:
+            return entry
+    raise _unknown(name)
+
+
+def known_names() -> dict[str, str]:
+    """Return every name that can be looked up, and the place that decides it.
+
+    A name that stands only in a variable is given in lower case, as variables do not keep it.
+
+    Raises:
+        MalformedSettings: A file is broken.
+    """
+    listed = {
+        name: f"[connections.{_key(name)}] in {file.path}"
+        for file in reversed(list(_files()))
+        for name in file.connections()
+    }
+    by_variable = {each: name for name in listed for each in reversed(_variables(name))}
+    for each in sorted(os.environ):
+        if each == _PREFIX or each.startswith(f"{_PREFIX}_"):
+            name = by_variable.get(each, each[len(_PREFIX) + 1 :].lower() or "default")
+            if each != _PREFIX or variable("default") not in os.environ:
+                listed[name] = f"the environment variable {each}"
+    return dict(sorted(listed.items()))
+
+
+def _variables(name: str) -> list[str]:
+    own = variable(name)
+    return [own, _PREFIX] if name == "default" else [own]
+
+
+def _from_environment(name: str, each: str) -> Entry:
+    dsn = os.environ[each]
+    origin = f"the environment variable {each}"
+    if not dsn.strip():
+        raise MalformedDsn(
+            f"The connection {name!r} comes from {origin}, which is set, but empty. "
+            "Give it a connection string, or unset it.",
+            origin=origin,
+        )
+    return Entry(name, origin, dsn)
+
+
+def _files() -> Iterator[SettingsFile]:
+    for found in (project_settings(), user_settings()):
+        if found is not None:
+            yield found
+
+
+def _user_path() -> Path:
+    return Path.home() / ".pgflow" / "connections.toml"
+
+
+def _key(name: str) -> str:
+    """Write a name as a TOML key."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+
+
+def _unknown(name: str) -> UnknownConnection:
+    project = project_settings()
+    user = user_settings()
+    places = (
+        *(f"the environment variable {each}" for each in _variables(name)),
+        str(project.path) if project else f"{PROJECT_FILE} in {Path.cwd()} and above (none found)",
+        str(user.path) if user else f"{_user_path()} (no such file)",
+    )
+    known = known_names()
+    near = difflib.get_close_matches(name, known, 1)
+    nearest = near[0] if near else None
+    hint = f" Did you mean {nearest!r} ({known[nearest]})?" if nearest else ""
+    return UnknownConnection(
+        f"No connection is called {name!r}. Looked at: {'; '.join(places)}.{hint} "
+        f"Set {places[0].rpartition(' ')[2]}, or add [connections.{_key(name)}] with a dsn to one "
+        "of the files.",
+        name=name,
+        places=places,
+        nearest=nearest,
+    )
