@@ -1,0 +1,1 @@
+"""Showing what would be done, what is being done, and what was done."""

@@ -1,0 +1,129 @@
+"""Reading the history of runs back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, MetaData, inspect, select
+
+from pgflow import idents
+from pgflow.bookkeeping import COUNTS, SCHEMA, register
+from pgflow.errors import InvalidOption, MissingTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One run of a pipeline on one target, as the history has it.
+
+    Attributes:
+        run_id: Its id; what `_batch_id` of the rows that it wrote holds.
+        pipeline: The pipeline's name.
+        target: The target's qualified name.
+        scope: The part of the target that it was limited to, or None.
+        mode: The mode's name.
+        status: `running`, `success`, `failed` or `abandoned`. A run whose process was killed
+            stays `running` until the next run marks it.
+        attempts: How often it was tried.
+        started_at: When it began.
+        finished_at: When it ended; None while it runs.
+        seconds: How long it took.
+        effective_at: The instant of the run, where it has one.
+        parameters: The run parameters.
+        inserted: See `SyncResult`, as for the other counts.
+        updated: Rows changed in place.
+        closed: Versions that were given an end.
+        deleted: Keys that the source no longer delivers.
+        unchanged: Rows that the target had already.
+        skipped: Rows that were not applied.
+        read: Rows that the source delivered.
+        watermark_from: Where an incremental run began to read.
+        watermark_to: How far it read.
+        error_type: The class of what went wrong, or None.
+        error: What went wrong, or None.
+    """
+
+    run_id: UUID
+    pipeline: str
+    target: str
+    scope: str | None
+    mode: str
+    status: str
+    attempts: int
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float | None
+    effective_at: datetime | None
+    parameters: Mapping[str, object] | None
+    inserted: int
+    updated: int
+    closed: int
+    deleted: int
+    unchanged: int
+    skipped: int
+    read: int
+    watermark_from: str | None
+    watermark_to: str | None
+    error_type: str | None
+    error: str | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """All counts by name."""
+        return {name: getattr(self, name) for name in COUNTS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as plain data; instants in ISO 8601."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def read_history(
+    connection: Connection,
+    pipeline: str | None = None,
+    limit: int = 20,
+    schema: str = SCHEMA,
+) -> tuple[HistoryEntry, ...]:
+    """Read the latest runs.
+
+    Args:
+        connection: A connection to the database that the targets are in.
+        pipeline: The name of one pipeline; by default all.
+        limit: How many runs at most.
+        schema: Where pgflow's own tables are.
+
+    Returns:
+        The runs, latest first.
+
+    Raises:
+        InvalidOption: The limit is less than one.
+        MissingTable: The database does not have pgflow's own tables.
+    """
+    if limit < 1:
+        raise InvalidOption(f"limit={limit!r} shows nothing; give a number from 1 on.")
+    if not inspect(connection).has_table("runs", schema=schema):
+        raise MissingTable(
+            f"the database has no table {idents.qualify(schema, 'runs')}, so there is no history. "
+            "Run alembic upgrade head or pgflow.create_all(), or name the connection and schema "
+            "that have it."
+        )
+    runs = register(MetaData(), schema).runs
+    columns = [runs.c[field.name] for field in fields(HistoryEntry)]
+    query = select(*columns).order_by(runs.c.started_at.desc(), runs.c.run_id).limit(limit)
+    if pipeline is not None:
+        query = query.where(runs.c.pipeline == pipeline)
+    return tuple(HistoryEntry(**row) for row in connection.execute(query).mappings())
+
+
+def history_json(entries: Sequence[HistoryEntry]) -> str:
+    """Return runs as a JSON array."""
+    return json.dumps([entry.to_dict() for entry in entries], indent=2, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value

@@ -1,0 +1,1 @@
+"""SQL as objects: pure functions from facts to plans; nothing here touches a connection."""

@@ -1,0 +1,278 @@
+"""The delta: one pass over source and target that finds what is new, changed or gone.
+
+It is kept in a temporary table, so that the statements that write touch only those rows. The
+same statement counts what it read and finds repeated keys, so that the source is read once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgflow.plan.batch import SEEN, batch_ctes, changes_watermark, rows
+from pgflow.plan.comparison import comparable, match
+from pgflow.plan.spec import SyncSpec
+from pgflow.plan.sql import Sql, join, name, names, raw, sql
+from pgflow.plan.statement import Statement
+
+#: The temporary table; named with its schema, so that no search path can hide it.
+DELTA = raw("pg_temp.pgflow_delta")
+
+#: Column names that the delta and the statements around it use.
+RESERVED = frozenset(
+    {
+        "pgflow_op",
+        "pgflow_read",
+        "pgflow_collapsed",
+        "pgflow_watermark",
+        "pgflow_found",
+        "pgflow_rank",
+        "pgflow_seen",
+    }
+)
+
+#: At most so many offending keys are named in an error.
+SAMPLE = 5
+
+
+@dataclass(frozen=True)
+class DeltaShape:
+    """What a mode wants to know about each key.
+
+    Attributes:
+        cases: Conditions on `b` (batch) and `t` (target) with the operation that each means;
+            the first that holds wins. `same` and `kept` stay out of the delta: delivered rows
+            that change nothing, and target rows that nobody delivers and that stay.
+        keep: What every row of the delta fulfils; cheaper to ask than which case it is.
+        otherwise: The operation of a row that no case fits.
+        live: Which target rows take part, as a condition on unqualified columns.
+        target_columns: Columns of `t` that the conditions use.
+        carried: Target columns that the source does not deliver and whose value goes with the row.
+        deletes: Whether keys that the batch lacks are wanted.
+        computed: More columns of the delta, by name.
+    """
+
+    cases: tuple[tuple[Sql, str], ...]
+    keep: Sql
+    otherwise: str = "update"
+    live: Sql | None = None
+    target_columns: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+    deletes: bool = False
+    computed: tuple[tuple[str, Sql], ...] = ()
+
+    @property
+    def changing(self) -> Sql:
+        """The operations of rows that stay in the delta."""
+        operations = dict.fromkeys([*(op for _, op in self.cases), self.otherwise])
+        return raw(", ".join(f"'{op}'" for op in operations if op not in ("same", "kept")))
+
+
+#: Operations of target rows that the batch does not deliver.
+_UNDELIVERED = "('delete', 'undo', 'kept')"
+
+
+def find_changes(spec: SyncSpec, shape: DeltaShape) -> Statement:
+    """Create the delta table.
+
+    Args:
+        spec: What is planned.
+        shape: What the mode wants to know.
+
+    Returns:
+        One statement, the only one that reads the source.
+    """
+    ctes = [*batch_ctes(spec), _changes(spec, shape), _size(spec)]
+    branches = [_CHANGES, _tally(spec, shape)]
+    if not spec.source.unique.value:
+        ctes.append(_repeated(spec))
+        branches.append(_conflicts(spec, shape))
+    text = sql(
+        "CREATE TEMPORARY TABLE {delta} ON COMMIT DROP AS\nWITH {ctes}\n{branches}",
+        delta=DELTA,
+        ctes=join(", ", ctes),
+        branches=join("\nUNION ALL\n", branches),
+    )
+    return Statement("read the source and find what is new, changed or gone", text)
+
+
+_CHANGES = raw(
+    "SELECT *, NULL::bigint AS pgflow_read, NULL::bigint AS pgflow_collapsed,\n"
+    "       NULL::text AS pgflow_watermark\n"
+    "  FROM changes"
+)
+
+
+def _changes(spec: SyncSpec, shape: DeltaShape) -> Sql:
+    """Every delivered row beside the target's, and what it means; only what changes is kept.
+
+    The operations are listed, because the planner takes a list for few rows and its negation for
+    nearly all.
+    """
+    return sql(
+        "changes AS {how} (\n"
+        "  SELECT * FROM (\n"
+        "    SELECT {op} AS pgflow_op,\n           {columns}\n"
+        "    FROM batch AS b {kind} JOIN {target} AS t ON {match}\n"
+        "    WHERE {keep}\n"
+        "  ) AS compared WHERE pgflow_op IN ({changing})\n)",
+        # Looked at once only, where keys are proved unique.
+        how=raw("NOT MATERIALIZED" if spec.source.unique.value else "MATERIALIZED"),
+        op=_operation(shape),
+        columns=join(", ", _columns(spec, shape)),
+        kind=raw("FULL" if shape.deletes else "LEFT"),
+        target=_target(spec, shape),
+        match=match(spec, "t", "b"),
+        keep=shape.keep,
+        changing=shape.changing,
+    )
+
+
+def _size(spec: SyncSpec) -> Sql:
+    """How many rows there are, and how many of them change something, where that is asked."""
+    changing = raw("NULL")
+    if not spec.source.unique.value:
+        changing = sql(
+            "(SELECT count(*) FROM changes WHERE pgflow_op NOT IN {u})", u=raw(_UNDELIVERED)
+        )
+    return sql(
+        "size AS MATERIALIZED (\n"
+        "  SELECT count(*) AS delivered, {changing} AS changing FROM batch\n)",
+        changing=changing,
+    )
+
+
+def _repeated(spec: SyncSpec) -> Sql:
+    """Keys of changes that the batch has more than once.
+
+    Of two different rows with one key at least one differs from the target, so only keys with a
+    change are looked at: repeated among the changes, or once more among the rows that change
+    nothing, if there are any.
+    """
+    return sql(
+        "repeated AS MATERIALIZED (\n"
+        "  SELECT {keys} FROM changes WHERE pgflow_op NOT IN {undelivered}\n"
+        "  GROUP BY {keys} HAVING count(*) > 1\n"
+        "  UNION\n"
+        "  SELECT {of_batch} FROM batch AS b\n"
+        "  WHERE (SELECT changing < delivered FROM size)\n"
+        "    AND EXISTS (SELECT FROM changes AS c"
+        " WHERE c.pgflow_op NOT IN {undelivered} AND {match})\n"
+        "  GROUP BY {of_batch} HAVING count(*) > 1\n)",
+        keys=names(spec.keys.value),
+        undelivered=raw(_UNDELIVERED),
+        of_batch=names(spec.keys.value, of="b"),
+        match=match(spec, "b", "c"),
+    )
+
+
+def _operation(shape: DeltaShape) -> Sql:
+    cases = (sql("WHEN {c} THEN {op}", c=c, op=raw(f"'{op}'")) for c, op in shape.cases)
+    return sql(
+        "CASE {cases}\n              ELSE {otherwise} END",
+        cases=join("\n              ", cases),
+        otherwise=raw(f"'{shape.otherwise}'"),
+    )
+
+
+def _columns(spec: SyncSpec, shape: DeltaShape) -> list[Sql]:
+    columns: list[Sql] = []
+    for column in spec.delivered:
+        value = name("b", column)
+        if shape.deletes and column in spec.keys.value:
+            value = sql(
+                "coalesce({b}, {t}) AS {alias}", b=value, t=name("t", column), alias=name(column)
+            )
+        columns.append(value)
+    columns += [name("t", column) for column in shape.carried]
+    columns += [
+        sql("{value} AS {alias}", value=value, alias=name(alias)) for alias, value in shape.computed
+    ]
+    return columns
+
+
+def _target(spec: SyncSpec, shape: DeltaShape) -> Sql:
+    """The target's rows that take part, with the columns that are needed of them."""
+    wanted = dict.fromkeys((*spec.keys.value, *shape.target_columns, *shape.carried))
+    columns = names(list(wanted))
+    if spec.options.on_null_key == "match":
+        columns = sql("true AS pgflow_found, {columns}", columns=columns)
+    conditions = [c for c in (shape.live, spec.scope) if c is not None]
+    if shape.deletes:
+        conditions += _with_key(spec)
+    where = raw(" WHERE ") + join(" AND ", conditions) if conditions else Sql()
+    return sql(
+        "(SELECT {columns} FROM {target}{where})",
+        columns=columns,
+        target=spec.target.relation,
+        where=where,
+    )
+
+
+def _with_key(spec: SyncSpec) -> list[Sql]:
+    """Rows without a key are nobody's: no batch delivers them, and none can lack them."""
+    if spec.options.on_null_key == "match":
+        return []
+    keys = (key for key in spec.keys.value if spec.target.column(key).nullable)
+    return [sql("{key} IS NOT NULL", key=name(key)) for key in keys]
+
+
+def _fillers(spec: SyncSpec, shape: DeltaShape, keys: bool = False) -> Sql:
+    """NULLs for the delta's columns in a branch that has none of them; or its keys."""
+    known = spec.keys.value if keys else ()
+    columns = [name(c) if c in known else raw("NULL") for c in spec.delivered]
+    columns += [raw("NULL")] * (len(shape.carried) + len(shape.computed))
+    return join(", ", columns)
+
+
+def _tally(spec: SyncSpec, shape: DeltaShape) -> Sql:
+    """One row that counts the batch and remembers how far it reaches."""
+    collapsed = raw("0")
+    if not spec.source.unique.value:
+        collapsed = sql(
+            "(SELECT count(*) FROM batch AS b WHERE EXISTS (SELECT FROM repeated AS r"
+            " WHERE {match})) - (SELECT count(*) FROM repeated)",
+            match=match(spec, "r", "b"),
+        )
+    read = raw("delivered")
+    if spec.options.on_duplicate is not None:
+        read = raw("(SELECT count(*) FROM delivered)")
+        collapsed = sql("{read} - size.delivered + {c}", read=read, c=collapsed)
+    return sql(
+        "SELECT 'tally', {fillers}, {read}, {collapsed}, {watermark}\n  FROM size",
+        fillers=_fillers(spec, shape),
+        read=read,
+        collapsed=collapsed,
+        watermark=_reached(spec),
+    )
+
+
+def _reached(spec: SyncSpec) -> Sql:
+    """The greatest value of the incremental column, as text that no session setting changes."""
+    if spec.watermark is None:
+        return raw("NULL")
+    # Not max(): it does not exist for every type that can be ordered.
+    return sql(
+        "(SELECT to_jsonb({column}) #>> '{{}}' FROM {rows}"
+        " WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1)",
+        column=name(SEEN if changes_watermark(spec) else spec.watermark.column),
+        rows=raw(rows(spec)),
+    )
+
+
+def _conflicts(spec: SyncSpec, shape: DeltaShape) -> Sql:
+    """Keys under which the batch has rows that differ; identical rows are no conflict."""
+    row = (
+        sql("{value} AS {alias}", value=comparable(spec, column, "b"), alias=name(column))
+        for column in spec.delivered
+    )
+    return sql(
+        "SELECT 'conflict', {fillers}, NULL, NULL, NULL\n"
+        "  FROM (SELECT {keys} FROM (\n"
+        "    SELECT DISTINCT {row} FROM batch AS b\n"
+        "     WHERE EXISTS (SELECT FROM repeated AS r WHERE {match})) AS variants\n"
+        "    GROUP BY {keys} HAVING count(*) > 1) AS conflicts",
+        fillers=_fillers(spec, shape, keys=True),
+        keys=names(spec.keys.value),
+        row=join(", ", row),
+        match=match(spec, "r", "b"),
+    )

@@ -1,0 +1,60 @@
+"""The load of an empty target: a plain INSERT, with the target's own constraints as the check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pgflow.plan import writes
+from pgflow.plan.batch import batch_query, changes_watermark, extra_columns
+from pgflow.plan.comparison import row_hash
+from pgflow.plan.spec import SyncSpec
+from pgflow.plan.sql import Sql, name, sql
+from pgflow.plan.statement import Statement
+
+
+def first_load(spec: SyncSpec, stamps: Mapping[str, Sql]) -> tuple[Statement, ...] | None:
+    """Plan the load of an empty target: one INSERT, whose keys the target's index checks.
+
+    Args:
+        spec: What is planned.
+        stamps: pgflow's own columns and their values.
+
+    Returns:
+        The statements, or None where the target is not known to be empty, has no unique index
+        on the keys, or the run needs more than an INSERT can tell.
+    """
+    facts = spec.facts
+    if facts.target_empty is not True or facts.keys_indexed is not True:
+        return None
+    if spec.options.on_duplicate is not None or spec.scope is not None or extra_columns(spec):
+        return None
+    if spec.options.on_null_key == "match" or changes_watermark(spec):
+        return None
+    insert = writes.load(
+        spec,
+        _with_hash(spec, stamps),
+        batch_query(spec),
+        purpose="load the empty target, whose unique index checks the keys",
+    )
+    return tuple(s for s in (insert, _remember_loaded(spec)) if s is not None)
+
+
+def _with_hash(spec: SyncSpec, stamps: Mapping[str, Sql]) -> dict[str, Sql]:
+    """Add the stored hash to the stamps of a first load."""
+    column = spec.target.system.row_hash
+    if column is None or spec.options.change_detection != "hash":
+        return dict(stamps)
+    return {**stamps, column: row_hash(spec, spec.compare.value, "batch")}
+
+
+def _remember_loaded(spec: SyncSpec) -> Statement | None:
+    """Set the watermark to the greatest value that a first load has just written."""
+    if spec.watermark is None:
+        return None
+    reached = sql(
+        "(SELECT to_jsonb({column}) #>> '{{}}' FROM {target}"
+        " WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1)",
+        column=name(spec.watermark.column),
+        target=spec.target.relation,
+    )
+    return writes.remember(spec, reached, Sql())

@@ -1,0 +1,82 @@
+"""A plan: what is to be done in which order, with every decision's reason; frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pgflow.bookkeeping import COUNTS
+from pgflow.errors import PgflowError
+from pgflow.plan.decision import Decision
+from pgflow.plan.sql import Sql
+
+#: One row that a statement returned, by column name.
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SQL statement of a plan.
+
+    Attributes:
+        purpose: What it is for, as previews and progress show it.
+        sql: The statement; its values are bound.
+        counts: The result count that its number of affected rows adds to, or None.
+        tallies: Whether it returns one row whose columns add to the counts they are named for.
+            Columns named otherwise are kept for `when=` and for the watermark.
+        refuses: Turns returned rows into the error that stops the run; no rows, no error.
+        when: Runs only if one of these tallied numbers is greater than zero; empty: always.
+    """
+
+    purpose: str
+    sql: Sql
+    counts: str | None = None
+    tallies: bool = False
+    refuses: Callable[[Sequence[Row]], PgflowError | None] | None = None
+    when: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.counts is not None and self.counts not in COUNTS:
+            raise ValueError(f"counts={self.counts!r} is none of {', '.join(COUNTS)}")
+
+    @property
+    def text(self) -> str:
+        """The SQL as the server gets it, with `$1, $2, ...` for bound values."""
+        return self.sql.render()[0]
+
+    @property
+    def parameters(self) -> tuple[object, ...]:
+        """The bound values, in the order of their numbers."""
+        return tuple(bound.value for bound in self.sql.render()[1])
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """What previews call the bound values, in the order of their numbers."""
+        return tuple(bound.name for bound in self.sql.render()[1])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run will do to one target.
+
+    Attributes:
+        target: The target's qualified name.
+        mode: The mode's name.
+        decisions: What was decided, by subject, each with its reason.
+        statements: In order; all of them run in one transaction.
+        fallback: Run instead, from the start, when a statement meets a row that violates a
+            unique or not-null constraint: a fast plan that lets the target's own constraints
+            check the batch falls back to one that can name the offending keys.
+        hazards: What an operator should know before running it.
+    """
+
+    target: str
+    mode: str
+    decisions: Mapping[str, Decision[Any]] = field(default_factory=dict)
+    statements: tuple[Statement, ...] = ()
+    fallback: Plan | None = None
+    hazards: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n\n".join(f"-- {s.purpose}\n{s.text};" for s in self.statements)

@@ -1,0 +1,1 @@
+"""Executing plans: the runner, its locks, and what it records."""

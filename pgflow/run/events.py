@@ -1,0 +1,71 @@
+"""What a runner tells whoever watches it; the watcher decides what to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from pgflow.plan.statement import Plan, Statement
+from pgflow.run.result import TargetResult
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins.
+
+    Attributes:
+        run_id: Its id.
+        pipeline: The pipeline's name.
+        target: The target's qualified name.
+        dry_run: Whether it will be rolled back.
+    """
+
+    run_id: UUID
+    pipeline: str
+    target: str
+    dry_run: bool
+
+
+class Observer(Protocol):
+    """Watches a run. Its methods must not raise and should return at once."""
+
+    def started(self, run: RunStarted) -> None:
+        """A run begins."""
+
+    def waiting(self, run: RunStarted, holders: tuple[str, ...]) -> None:
+        """The run waits for others on the same target."""
+
+    def planned(self, run: RunStarted, plan: Plan) -> None:
+        """The plan is made; its statements are about to run."""
+
+    def executing(self, run: RunStarted, statement: Statement) -> None:
+        """A statement is about to run."""
+
+    def retrying(self, run: RunStarted, error: Exception, attempt: int, delay: float) -> None:
+        """The run failed in a way that another attempt may not; it starts again after a delay."""
+
+    def finished(self, run: RunStarted, result: TargetResult) -> None:
+        """The run is over, with or without success."""
+
+
+class Silence:
+    """An observer that does nothing; a base for those that watch only some events."""
+
+    def started(self, run: RunStarted) -> None:
+        """Do nothing."""
+
+    def waiting(self, run: RunStarted, holders: tuple[str, ...]) -> None:
+        """Do nothing."""
+
+    def planned(self, run: RunStarted, plan: Plan) -> None:
+        """Do nothing."""
+
+    def executing(self, run: RunStarted, statement: Statement) -> None:
+        """Do nothing."""
+
+    def retrying(self, run: RunStarted, error: Exception, attempt: int, delay: float) -> None:
+        """Do nothing."""
+
+    def finished(self, run: RunStarted, result: TargetResult) -> None:
+        """Do nothing."""

@@ -1,0 +1,197 @@
+"""Facts for a plan: gathered by a preview without a lock, and again by a run under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pgflow.declare.options import nearest
+from pgflow.declare.sources import SourceTable
+from pgflow.errors import MissingTable, SourceMismatch
+from pgflow.plan.batch import cuts_blanks
+from pgflow.plan.decision import Decision
+from pgflow.plan.fit import check_types, fit
+from pgflow.plan.spec import Facts, SourceColumn, SourceShape, SyncSpec, TargetColumn
+from pgflow.plan.sql import Sql, bind, join, name, sql
+from pgflow.run import catalogue
+from pgflow.run.job import Job
+from pgflow.run.session import Session
+
+_REMEDY = "Run `alembic upgrade head`, or pgflow.create_all(metadata, connection=...)."
+_INTEGERS = frozenset({"smallint", "integer", "bigint"})
+
+
+def require_tables(session: Session, job: Job) -> None:
+    """Refuse to run where the target or pgflow's own tables are missing.
+
+    Raises:
+        MissingTable: One of them is not in the database.
+    """
+    wanted = (job.draft.target.label, *job.own_tables)
+    missing = [t for t, there in catalogue.present(session, *wanted).items() if not there]
+    if missing:
+        raise MissingTable(
+            f"{job.pipeline}: the database has no table {' and no table '.join(missing)}. {_REMEDY}"
+        )
+
+
+def gather(session: Session, job: Job, source: Sql | SourceTable) -> SyncSpec:
+    """Fill a draft with what the database says.
+
+    Args:
+        session: A session; under the target's lock for a run.
+        job: The job.
+        source: The source.
+
+    Returns:
+        The spec with facts, checked against source and target.
+
+    Raises:
+        MissingTable: The target lacks a declared column.
+        SourceMismatch: The source does not fit the target.
+    """
+    spec = _with_target(session, job.draft)
+    if isinstance(source, SourceTable):
+        source = table_query(session, spec, source, job.draft.target.columns)
+    spec = _with_source(session, spec, source)
+    spec = _with_watermark(session, spec, job)
+    spec = fit(spec)
+    facts = catalogue.target_facts(session, spec)
+    empty = catalogue.is_empty(session, spec.scoped_target)
+    version = session.connection.dialect.server_version_info
+    return replace(
+        spec,
+        source=_with_proof(session, spec),
+        facts=Facts(
+            server_version=int(version[0]) if version else spec.facts.server_version,
+            target_exists=True,
+            target_empty=empty,
+            **facts,
+        ),
+    )
+
+
+def _with_target(session: Session, spec: SyncSpec) -> SyncSpec:
+    """Take the columns as the database has them; declared ones must all be there."""
+    real = {c.name: c for c in catalogue.target_columns(session, spec.target.label)}
+    declared = [c.name for c in spec.target.columns]
+    missing = [c for c in (*declared, *spec.target.system.names) if c not in real]
+    if missing:
+        columns = ", ".join(repr(c) for c in missing)
+        raise MissingTable(
+            f"{spec.owner}: table {spec.target.label} has no column {columns}, which the "
+            f"declaration has. Run `alembic revision --autogenerate` and `alembic upgrade head`."
+        )
+    present = tuple(real[c] for c in declared)
+    # Columns that only the database has can be delivered too, and may need a value.
+    known = {*declared, *spec.target.system.names}
+    others = tuple(c for c in real.values() if c.name not in known)
+    return replace(spec, target=replace(spec.target, columns=present + others))
+
+
+def _with_source(session: Session, spec: SyncSpec, source: Sql) -> SyncSpec:
+    fields = session.describe(source, f"read the source of {spec.owner}")
+    found = catalogue.source_columns(session, spec.target.label, fields)
+    check_types(spec, found.misfits)
+    reads_target = spec.mode == "truncate" and catalogue.reads(session, source, spec.target.label)
+    cheap = catalogue.is_cheap(session, source)
+    shape = SourceShape(source, found.columns, reads_target=reads_target, cheap=cheap)
+    return replace(spec, source=shape)
+
+
+def table_query(
+    session: Session, spec: SyncSpec, source: SourceTable, declared: Sequence[TargetColumn]
+) -> Sql:
+    """Select the target's columns from a source table, renamed as its `column_map` says.
+
+    Args:
+        session: A session.
+        spec: What is planned; its target's columns are known.
+        source: The table.
+        declared: The target's columns as they were declared.
+
+    Returns:
+        A query in parentheses. Columns that fill themselves are left out where the source has
+        none of that name.
+
+    Raises:
+        SourceMismatch: The source lacks a column that the target needs.
+    """
+    relation = name(*source.path)
+    have = [f.name for f in session.describe(relation, f"read {source.name}")]
+    # What only the database has is taken where it is found, and missed by nobody.
+    known = {c.name for c in declared}
+    wanted = [
+        c.name
+        for c in spec.target.columns
+        if not c.generated and (c.name in known or not c.nullable or c.name in have)
+    ]
+    for column in (spec.options.incremental_column, spec.options.order_by):
+        if column is not None and column not in wanted:
+            wanted.append(column)
+    optional = {c.name for c in spec.target.columns if c.has_default}
+    pieces = []
+    for column in wanted:
+        theirs = source.source_column(column)
+        if theirs in have:
+            pieces.append(sql("{s} AS {t}", s=name(theirs), t=name(column)))
+        elif column in source.column_map or column not in optional:
+            raise SourceMismatch(
+                f"{source.name} has no column {theirs!r} for the target's {column!r}."
+                f"{nearest(theirs, have)} Name the source's column by column_map="
+                f"{{{column!r}: ...}}, or write the SELECT in the function's body.",
+                pipeline=spec.owner,
+                target=spec.target.label,
+            )
+    return sql("(SELECT {c} FROM {r})", c=join(", ", pieces), r=relation)
+
+
+def _with_watermark(session: Session, spec: SyncSpec, job: Job) -> SyncSpec:
+    if spec.watermark is None:
+        return spec
+    table = name(job.bookkeeping, "watermarks")
+    text = sql(
+        "SELECT column_name, value FROM {table}\n"
+        " WHERE pipeline = {pipeline} AND target = {target} AND scope = {scope}",
+        table=table,
+        pipeline=bind(spec.owner, "pipeline"),
+        target=bind(spec.target.label, "target"),
+        scope=bind(spec.scope_name, "scope"),
+    )
+    rows = session.run(text, "read the watermark").rows
+    # A position in another column says nothing about this one: everything is read once more.
+    known = [r["value"] for r in rows if r["column_name"] == spec.watermark.column]
+    kind = _type_of(spec, spec.watermark.column)
+    watermark = replace(spec.watermark, table=table, value=known[0] if known else None, type=kind)
+    return replace(spec, watermark=watermark)
+
+
+def _type_of(spec: SyncSpec, column: str) -> str:
+    columns = spec.source.columns
+    found: list[SourceColumn] = list(columns) if isinstance(columns, tuple) else []
+    return next((str(c.type) for c in found if c.name == column), "text")
+
+
+def _with_proof(session: Session, spec: SyncSpec) -> SourceShape:
+    if not spec.keys.value or not _same_key_types(spec) or spec.options.on_null_key == "match":
+        return spec.source
+    relation = sql("(SELECT * FROM {s} AS q)", s=spec.source.relation)
+    keys = spec.keys.value
+    if catalogue.proves_unique(session, spec.target.relation, relation, keys):
+        proof = Decision(True, "the planner proves that the source has each key once")
+        return replace(spec.source, unique=proof)
+    return spec.source
+
+
+def _same_key_types(spec: SyncSpec) -> bool:
+    """A cast could make two keys equal that were not; between integers it cannot.
+
+    Neither could a collation to which different bytes are equal, or a length that cuts blanks.
+    """
+    for key in spec.keys.value:
+        source, target = _type_of(spec, key), spec.target.column(key).type
+        if not spec.target.column(key).deterministic or cuts_blanks(spec, key):
+            return False
+        if source != target and not {source, target} <= _INTEGERS:
+            return False
+    return True

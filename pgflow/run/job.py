@@ -1,0 +1,71 @@
+"""A job: one target of a pipeline with everything that a run needs, resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from pgflow import idents
+from pgflow.declare.sources import SourceTable
+from pgflow.plan.spec import SyncSpec
+from pgflow.plan.sql import Sql, name
+from pgflow.plan.statement import Plan
+from pgflow.run.body import BodyConnection
+
+#: What a pipeline's function can come to: a query in parentheses, a table, or the counts of a
+#: function that did the work itself.
+Delivery = Sql | SourceTable | Mapping[str, Any]
+
+#: Makes the source of a run.
+SourceMaker = Callable[[BodyConnection], Delivery]
+
+
+def _any_version(server_version: int) -> None:  # the signature is the contract
+    """Accept every server."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One target of a pipeline, ready to run.
+
+    Attributes:
+        draft: What is planned, without any fact of the database.
+        source: Calls the pipeline's function, where there is one.
+        make_plan: Plans a spec with facts; the mode, and what plugins add to it.
+        bookkeeping: The schema of pgflow's own tables.
+        parameters: The run parameters.
+        attempts: How often the run is tried when the server asks for another try.
+        min_pg_version: What the pipeline's plugins need of the server.
+        check_version: Refuses a server that is too old for them.
+    """
+
+    draft: SyncSpec
+    source: SourceMaker
+    make_plan: Callable[[SyncSpec], Plan]
+    bookkeeping: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    attempts: int = 5
+    check_version: Callable[[int], None] = _any_version
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline's name."""
+        return self.draft.owner
+
+    @property
+    def runs(self) -> Sql:
+        """The table of runs."""
+        return name(self.bookkeeping, "runs")
+
+    @property
+    def own_tables(self) -> tuple[str, ...]:
+        """Pgflow's own tables that the run writes."""
+        tables = ["runs"] + (["watermarks"] if self.draft.options.incremental_column else [])
+        return tuple(idents.qualify(self.bookkeeping, table) for table in tables)
+
+    @property
+    def lock_timeout(self) -> timedelta | None:
+        """How long to wait for another run on the target."""
+        return self.draft.options.lock_timeout

@@ -1,0 +1,160 @@
+"""What a run did: counts, and the plan that was run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pgflow.bookkeeping import COUNTS
+from pgflow.plan.statement import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Rows by what became of them.
+
+    Attributes:
+        inserted: Rows added; for scd2 versions opened.
+        updated: Rows changed in place; for scd2 versions corrected at their own instant.
+        closed: scd2: versions that were given an end.
+        deleted: Keys that the source no longer delivers and that were deleted, closed or marked;
+            for truncate the rows that were replaced.
+        unchanged: Rows that the target had already.
+        skipped: Rows that were not applied: older than the target's, or, for append, present
+            with other values.
+        read: Rows that the source delivered, repeated ones included.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    closed: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    read: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(**{n: getattr(self, n) + getattr(other, n) for n in COUNTS})
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """All counts by name."""
+        return {n: getattr(self, n) for n in COUNTS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetResult(Counts):
+    """What a run did to one target.
+
+    Attributes:
+        target: The target's qualified name.
+        mode: The mode's name.
+        status: `success` or `failed`. Targets after a failure that halts have no result.
+        run_id: The row in the history; what `_batch_id` of written rows holds. None for a failure
+            before there was a run.
+        seconds: Wall time.
+        effective_at: The instant of the run, where it has one.
+        plan: The plan that ran; None if it failed before there was one.
+        error: What went wrong, or None.
+        warnings: What the run wants its reader to know.
+        returned: What the function returned, where it did the work itself.
+    """
+
+    target: str
+    mode: str
+    run_id: UUID | None
+    status: str = "success"
+    seconds: float = 0.0
+    effective_at: datetime | None = None
+    plan: Plan | None = None
+    error: BaseException | None = None
+    warnings: tuple[str, ...] = ()
+    returned: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data, without the plan."""
+        return {
+            "target": self.target,
+            "mode": self.mode,
+            "status": self.status,
+            "run_id": str(self.run_id) if self.run_id else None,
+            "seconds": round(self.seconds, 3),
+            "effective_at": self.effective_at.isoformat() if self.effective_at else None,
+            "error": str(self.error) if self.error else None,
+            "warnings": list(self.warnings),
+            **self.counts,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult(Counts):
+    """What `sync()` or `dry_run()` did; the counts add up those of all targets.
+
+    Attributes:
+        pipeline: The pipeline's name.
+        targets: One result for each target, in order.
+        seconds: Wall time.
+        dry_run: Whether everything was rolled back.
+    """
+
+    pipeline: str
+    targets: tuple[TargetResult, ...] = ()
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    @classmethod
+    def of(
+        cls, pipeline: str, targets: tuple[TargetResult, ...], seconds: float, dry_run: bool
+    ) -> SyncResult:
+        """Add up the results of a pipeline's targets."""
+        total = sum((Counts(**t.counts) for t in targets), Counts())
+        counts: dict[str, Any] = dict(total.counts)
+        return cls(pipeline=pipeline, targets=targets, seconds=seconds, dry_run=dry_run, **counts)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every target succeeded."""
+        return all(t.status == "success" for t in self.targets)
+
+    @property
+    def run_id(self) -> UUID | None:
+        """The first target's run; None where the function did the work itself."""
+        return self.targets[0].run_id if self.targets else None
+
+    @property
+    def returned(self) -> Mapping[str, Any]:
+        """What the function returned, where it did the work itself."""
+        return self.targets[0].returned if self.targets else {}
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan that ran on the first target."""
+        return self.targets[0].plan if self.targets else None
+
+    @property
+    def mode(self) -> str:
+        """The first target's mode."""
+        return self.targets[0].mode if self.targets else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain data."""
+        return {
+            "pipeline": self.pipeline,
+            "dry_run": self.dry_run,
+            "seconds": round(self.seconds, 3),
+            **self.counts,
+            "targets": [t.to_dict() for t in self.targets],
+        }
+
+    def to_json(self) -> str:
+        """Return the result as JSON."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{n} {v}" for n, v in self.counts.items() if v) or "nothing to do"
+        kind = "dry run" if self.dry_run else "sync"
+        return f"{self.pipeline}: {kind} in {self.seconds:.2f} s: {counts}"

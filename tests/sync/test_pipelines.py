@@ -1,0 +1,431 @@
+"""Pipelines as declared: bodies of every form, targets, and what is refused at decoration."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from typing import Annotated, Any
+
+import pytest
+import sqlalchemy as sa
+
+import pgflow
+from pgflow import natural_key, pk
+from pgflow.errors import (
+    DeclarationError,
+    InvalidBody,
+    InvalidOption,
+    MissingMergeKey,
+    MissingTable,
+    NotSupportedYet,
+    TargetsFailed,
+    UnsuitableTransaction,
+    WrongDriver,
+)
+from pgflow.types import BigInt, Numeric, Text
+
+
+def _declare(metadata: sa.MetaData, name: str = "t") -> Any:
+    @pgflow.table(schema="w", name=name, metadata=metadata)
+    class Declared:
+        id: Annotated[BigInt, pk()]
+        a: Text | None
+        b: Numeric[10, 2] | None
+
+    return Declared
+
+
+def test_decorators_and_factories_give_the_same_pipeline(world: Any) -> None:
+    """Both forms resolve to the same specification, plan and preview."""
+    table = _declare(world.metadata)
+
+    @pgflow.pipeline(
+        target=table,
+        mode="scd2",
+        connection=world.engine,
+        handle_deletes="soft",
+        schedule="0 * * * *",
+    )
+    def feed(conn: Any) -> str:
+        return "SELECT id, a, b FROM w.s"
+
+    other = sa.MetaData()
+    factory = pgflow.SimpleTable(
+        "t",
+        "w",
+        other,
+        [sa.Column("a", sa.Text), sa.Column("b", sa.Numeric(10, 2))],
+        plugins=[pgflow.plugins.ColumnPKPlugin(sa.Column("id", sa.BigInteger, nullable=False))],
+    )
+    imperative = pgflow.Pipeline(
+        "feed",
+        target=factory,
+        source=pgflow.Query("SELECT id, a, b FROM w.s"),
+        mode="scd2",
+        connection=world.engine,
+        handle_deletes="soft",
+        schedule="0 * * * *",
+    )
+    pgflow.create_all(world.metadata, connection=world.engine)
+    assert str(feed.plan()) == str(imperative.plan())
+    ours, theirs = feed.spec.describe(), imperative.spec.describe()
+    assert ours.pop("source") is None
+    assert str(theirs.pop("source").sql) == "SELECT id, a, b FROM w.s"
+    assert ours == theirs
+    # The key stands first in one and last in the other; everything else is the same text.
+    assert set(feed.preview().to_json().splitlines()) == set(
+        imperative.preview().to_json().splitlines()
+    )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: "SELECT id, a, b FROM w.s WHERE u::date = :day",
+        lambda: pgflow.Query(
+            "SELECT id, a, b FROM w.s WHERE u::date = :d", {"d": date(2024, 1, 2)}
+        ),
+        lambda: sa.text("SELECT id, a, b FROM w.s WHERE u::date = :d").bindparams(
+            d=date(2024, 1, 2)
+        ),
+        lambda: (
+            sa.select(sa.column("id"), sa.column("a"), sa.column("b"))
+            .select_from(sa.text("w.s"))
+            .where(sa.cast(sa.column("u"), sa.Date) == date(2024, 1, 2))
+        ),
+    ],
+    ids=["text", "query", "sqlalchemy-text", "select"],
+)
+def test_a_body_returns_its_source_in_any_form(world: Any, counts: Any, make: Any) -> None:
+    """SQL text with run parameters, a Query, and SQLAlchemy's own constructs are all sources."""
+
+    @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any, *, day: date) -> Any:
+        return make()
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    world.run("INSERT INTO w.s VALUES (1, 'no', 1, '2024-01-01'), (2, 'yes', 1, '2024-01-02')")
+    assert counts(feed.sync(day=date(2024, 1, 2))) == {"inserted": 1, "read": 1}
+    assert world.run("SELECT a FROM w.t") == [("yes",)]
+
+
+def test_bodies_take_no_one_or_two_connections(world: Any, counts: Any) -> None:
+    """A body may need no connection, one, or one for each end."""
+    table = _declare(world.metadata)
+
+    @pgflow.pipeline(target=table, mode="merge", connection=world.engine)
+    def none() -> str:
+        return "SELECT 1::bigint AS id, 'none' AS a"
+
+    @pgflow.pipeline(target=table, mode="merge", connection=world.engine)
+    def one(conn: Any) -> str:
+        (value,) = conn.execute(sa.text("SELECT 'from the body'")).one()
+        return f"SELECT 1::bigint AS id, '{value}' AS a"
+
+    @pgflow.pipeline(target=table, mode="merge", connection=world.engine)
+    async def two(src_conn: Any, tgt_conn: Any) -> str:
+        await asyncio.sleep(0)
+        (known,) = tgt_conn.execute(sa.text("SELECT count(*) FROM w.t")).one()
+        return f"SELECT 1::bigint AS id, 'two, after {known}' AS a"
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    seen = []
+    for pipeline in (none, one, two):
+        pipeline.sync()
+        seen += world.run("SELECT a FROM w.t")
+    assert seen == [("none",), ("from the body",), ("two, after 1",)]
+
+
+def test_an_async_body_works_inside_a_running_loop(world: Any) -> None:
+    """sync() may be called where an event loop is running already."""
+
+    @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
+    async def feed(conn: Any) -> str:
+        await asyncio.sleep(0)
+        return "SELECT 1::bigint AS id, 'a' AS a"
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+
+    async def main() -> int:
+        return feed.sync().inserted
+
+    assert asyncio.run(main()) == 1
+
+
+def test_a_body_that_did_the_work_returns_a_dict(world: Any) -> None:
+    """What the function wrote is committed by the run, and its counts are the run's."""
+
+    @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any) -> dict[str, int]:
+        done = conn.execute(sa.text("INSERT INTO w.t (id, a) VALUES (1, 'by hand')"))
+        return {"inserted": done.rowcount}
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    assert feed.dry_run().inserted == 1
+    assert world.run("SELECT a FROM w.t") == []
+    result = feed.sync()
+    assert (result.inserted, result.returned) == (1, {"inserted": 1})
+    assert world.run("SELECT a FROM w.t") == [("by hand",)]
+    assert world.run("SELECT status, inserted FROM pgflow.runs") == [("success", 1)]
+
+
+@pytest.mark.parametrize("call", ["commit", "rollback", "close", "begin"])
+def test_a_body_cannot_end_the_transaction(world: Any, call: str) -> None:
+    """The run commits, all or nothing; the body's connection refuses to."""
+
+    @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any) -> str:
+        getattr(conn, call)()
+        return "SELECT 1 AS id"
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    with pytest.raises(UnsuitableTransaction, match=rf"must not call {call}\(\)"):
+        feed.sync()
+
+
+def test_a_body_that_commits_by_sql_is_found_out(world: Any) -> None:
+    """A COMMIT of the body's own ends the run before it touches the target."""
+
+    @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any) -> str:
+        conn.exec_driver_sql("COMMIT")
+        return "SELECT 1 AS id"
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    with pytest.raises(UnsuitableTransaction, match="has ended the run's transaction"):
+        feed.sync()
+    assert world.run("SELECT status FROM pgflow.runs") == [("failed",)]
+    assert world.run("SELECT * FROM w.t") == []
+
+
+def test_a_config_of_a_pipeline_names_the_schema_of_its_history(world: Any) -> None:
+    """create_all makes pgflow's own tables where the pipelines look for them."""
+    config = pgflow.Config(utility_schema="other")
+    pipeline = pgflow.Pipeline(
+        "p",
+        target=_declare(world.metadata),
+        source="SELECT 1 AS id",
+        mode="merge",
+        connection=world.engine,
+        config=config,
+    )
+    pgflow.create_all(world.metadata, connection=world.engine)
+    pipeline.sync()
+    assert world.run("SELECT status FROM other.runs") == [("success",)]
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [(None, "has no source declaration"), (7, "returned int, which is no source")],
+)
+def test_a_body_must_return_a_source(world: Any, returned: Any, sentence: str) -> None:
+    """A body that returns nothing, where nothing else names a source, is told so."""
+
+    @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any) -> Any:
+        return returned
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    with pytest.raises(InvalidBody, match=f"pipeline 'feed'.*{sentence}"):
+        feed.sync()
+
+
+def test_a_returned_source_wins_over_source_table(world: Any) -> None:
+    """The body is the escape hatch: what it returns is read, source_table is not."""
+    world.run("CREATE TABLE w.other (id bigint, a text, b numeric)")
+    world.run("INSERT INTO w.other VALUES (1, 'from the table', 1)")
+
+    @pgflow.pipeline(
+        target=_declare(world.metadata),
+        mode="merge",
+        connection=world.engine,
+        source_table="w.other",
+    )
+    def feed(conn: Any, *, by_hand: bool) -> str | None:
+        return "SELECT 1 AS id, 'from the body' AS a" if by_hand else None
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    feed.sync(by_hand=False)
+    assert world.run("SELECT a FROM w.t") == [("from the table",)]
+    feed.sync(by_hand=True)
+    assert world.run("SELECT a FROM w.t") == [("from the body",)]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "sentence"),
+    [
+        ({"mode": "mrege"}, InvalidOption, "mode 'mrege' is unknown. Did you mean 'merge'"),
+        ({}, InvalidOption, "no mode was given, neither by the pipeline nor by its table"),
+        (
+            {"mode": "merge", "keys": ("idd",)},
+            InvalidOption,
+            "keys= names 'idd'.*Did you mean 'id'",
+        ),
+        (
+            {"mode": "scd2", "compare_columns": ("x",)},
+            InvalidOption,
+            "compare_columns= names 'x', which is no column of the target",
+        ),
+        (
+            {"mode": "scd2", "event_timestamp_column": "at"},
+            DeclarationError,
+            "event_timestamp_column= names 'at'|not part of this version",
+        ),
+        ({"mode": "merge", "schedule": "hourly"}, InvalidOption, "schedule='hourly' is no cron"),
+        ({"mode": "merge", "schedule": "61 * * * *"}, InvalidOption, "is no cron expression"),
+        (
+            {"mode": "merge", "key": ("id",)},
+            InvalidOption,
+            "unknown option 'key'. Did you mean 'keys'",
+        ),
+        (
+            {"mode": "merge", "replace": "delete"},
+            InvalidOption,
+            "replace= does not fit mode 'merge'",
+        ),
+        (
+            {"mode": "merge", "source_table": "users"},
+            ValueError,
+            "source_table requires schema.table format, not 'users'",
+        ),
+        (
+            {"mode": "merge", "source_table": "public.users.x"},
+            ValueError,
+            "source_table requires schema.table format",
+        ),
+        (
+            {"mode": "merge", "source_table": "w.s", "column_map": {"aa": "x"}},
+            DeclarationError,
+            "column_map= names 'aa', which is no column of w.t. Did you mean 'a'",
+        ),
+        ({"mode": "merge", "column_map": {"a": "x"}}, InvalidOption, "column_map= goes with"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_at_decoration(
+    given: dict[str, Any], kind: type[Exception], sentence: str
+) -> None:
+    """What can be known without a database is refused before there is one, with the way out."""
+    table = _declare(sa.MetaData())
+    with pytest.raises((kind, NotSupportedYet), match=sentence):
+
+        @pgflow.pipeline(target=table, **given)
+        def feed(conn: Any) -> str:
+            return "SELECT 1"
+
+
+def test_a_refused_pipeline_leaves_the_table_as_it_was() -> None:
+    """A pipeline that cannot be declared adds no columns to its target."""
+    metadata = sa.MetaData()
+
+    @pgflow.table(schema="w", metadata=metadata)
+    class NoKey:
+        a: Text
+
+    before = list(NoKey.__table__.columns.keys())  # type: ignore[attr-defined]  # set by the decorator
+    with pytest.raises(MissingMergeKey) as caught:
+        pgflow.Pipeline("p", target=NoKey, source="SELECT 1", mode="scd2")
+    for way in ("keys=", "__merge_keys__", "natural_key()", "pk()"):
+        assert way in str(caught.value)
+    assert list(NoKey.__table__.columns.keys()) == before  # type: ignore[attr-defined]  # as above
+
+
+def test_merge_keys_are_the_first_that_say_something() -> None:
+    """keys= wins over __merge_keys__, that over natural_key(), and that over pk()."""
+
+    def resolved(keys: Any = None, **body: Any) -> Any:
+        annotations = {
+            "id": Annotated[BigInt, pk()],
+            "code": Annotated[Text, natural_key()] if "natural" in body else Text,
+            "other": Text,
+        }
+        attributes: dict[str, Any] = {"__annotations__": annotations}
+        if "dunder" in body:
+            attributes["__merge_keys__"] = ("other",)
+        table = pgflow.table(schema="w", metadata=sa.MetaData())(type("T", (), attributes))
+        pipeline = pgflow.Pipeline("p", target=table, source="SELECT 1", mode="merge", keys=keys)
+        decision = pipeline.ctx["merge_keys"]
+        return decision.value, decision.reason
+
+    assert resolved() == (("id",), "pk()")
+    assert resolved(natural=1) == (("code",), "natural_key()")
+    assert resolved(natural=1, dunder=1) == (("other",), "__merge_keys__")
+    assert resolved(natural=1, dunder=1, keys=("id", "code")) == (("id", "code"), "keys=")
+
+
+def test_several_targets_run_one_by_one(world: Any) -> None:
+    """Each target has its own transaction and history row; the first failure halts the rest."""
+    good, bad, late = (_declare(world.metadata, n) for n in ("good", "bad", "late"))
+    targets = [
+        pgflow.target(good, mode="scd2"),
+        pgflow.target(bad, mode="merge"),
+        pgflow.target(late, mode="append"),
+    ]
+    source = "SELECT id, a, b FROM w.s"
+    halting = pgflow.Pipeline("halting", targets=targets, source=source, connection=world.engine)
+    going = pgflow.Pipeline(
+        "going", targets=targets, source=source, connection=world.engine, continue_on_failure=True
+    )
+    pgflow.create_all(world.metadata, connection=world.engine)
+    world.fill((1, "a", 1))
+    assert halting.sync().inserted == 3
+    world.run("ALTER TABLE w.bad ADD CHECK (id < 2)")
+    world.fill((1, "a", 1), (2, "b", 2))
+    with pytest.raises(TargetsFailed, match=r"failed on w\.bad") as caught:
+        halting.sync()
+    assert [t.status for t in caught.value.result.targets] == ["success", "failed"]  # type: ignore[attr-defined]  # a SyncResult
+    with pytest.raises(TargetsFailed):
+        going.dry_run()
+    with pytest.raises(TargetsFailed) as caught:
+        going.sync()
+    assert [t.status for t in caught.value.result.targets] == ["success", "failed", "success"]  # type: ignore[attr-defined]  # a SyncResult
+    assert world.run("SELECT count(*) FROM w.late") == [(2,)]
+    history = world.run(
+        "SELECT target, status FROM pgflow.runs WHERE pipeline = 'going' ORDER BY started_at"
+    )
+    assert history == [("w.good", "success"), ("w.bad", "failed"), ("w.late", "success")]
+
+
+def test_a_missing_table_or_bookkeeping_says_what_to_run(world: Any) -> None:
+    """Where something is not in the database, the way to get it there is named."""
+    pipeline = pgflow.Pipeline(
+        "p",
+        target=_declare(world.metadata),
+        source="SELECT 1 AS id",
+        mode="merge",
+        connection=world.engine,
+    )
+    with pytest.raises(MissingTable, match=r"no table w\.t and no table pgflow\.runs.*alembic"):
+        pipeline.sync()
+    pgflow.create_all(world.metadata, connection=world.engine)
+    world.run("ALTER TABLE w.t DROP COLUMN b")
+    with pytest.raises(MissingTable, match="has no column 'b', which the declaration has"):
+        pipeline.sync()
+
+
+def test_only_psycopg_3_is_a_target(world: Any) -> None:
+    """Another driver's engine is refused with what to write instead."""
+    sqlite = sa.create_engine("sqlite://")
+    pipeline = pgflow.Pipeline(
+        "p",
+        target=_declare(world.metadata),
+        source="SELECT 1 AS id",
+        mode="merge",
+        connection=sqlite,
+    )
+    with pytest.raises(WrongDriver, match=r"postgresql\+psycopg://"):
+        pipeline.sync()
+
+
+def test_another_database_is_refused_honestly(world: Any, make_database: Any) -> None:
+    """A source in another database is not silently read from the target's."""
+    pipeline = pgflow.Pipeline(
+        "p",
+        target=_declare(world.metadata),
+        source="SELECT 1 AS id",
+        mode="merge",
+        source_connection=make_database(),
+        target_connection=world.engine,
+    )
+    pgflow.create_all(world.metadata, connection=world.engine)
+    with pytest.raises(NotSupportedYet, match="reads from the target's own database only"):
+        pipeline.sync()
