@@ -1,0 +1,95 @@
+"""`pgflow connections list` and `check`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from pgflow.cli.failures import OK, UNUSABLE, sentence
+from pgflow.cli.output import Output
+from pgflow.connections.dsn import read_dsn
+from pgflow.connections.registry import describe, engine
+from pgflow.connections.settings import find_entry, known_names
+from pgflow.errors import PgflowError
+from pgflow.observe.listing import Listing
+
+_WRAPPING = frozenset({"said by", "leads to", "where"})
+
+
+def show_connections(output: Output, *, as_json: bool) -> int:
+    """Write every known connection, where it is said and where it leads; open none."""
+    found = [_entry(name, place) for name, place in known_names().items()]
+    if as_json:
+        output.json(found)
+    elif found:
+        rows = tuple((each["name"], each["place"], each["leads_to"]) for each in found)
+        output.listing(Listing(("connection", "said by", "leads to"), rows, wrapping=_WRAPPING))
+    else:
+        output.note("no connection is known; see pgflow connections --help")
+    return OK
+
+
+def probe_connections(output: Output, name: str | None, *, as_json: bool) -> int:
+    """Open one connection or all, and say who answers.
+
+    Returns:
+        `UNUSABLE` if one of them cannot be opened.
+    """
+    names = list(known_names()) if name is None else [name]
+    answers = [_probe(each) for each in names]
+    if as_json:
+        output.json(answers)
+    elif answers:
+        output.listing(_answer_listing(answers))
+    else:
+        output.note("no connection is known")
+    for answer in answers:
+        if answer["error"]:
+            output.error(f"{answer['name']}: {answer['error']}")
+    return UNUSABLE if any(answer["error"] for answer in answers) else OK
+
+
+def _entry(name: str, place: str) -> dict[str, str]:
+    try:
+        url = read_dsn(find_entry(name).dsn, place).url
+        leads_to = url.render_as_string(hide_password=True)
+    except PgflowError as error:
+        leads_to = f"cannot be used: {error}"
+    return {"name": name, "place": place, "leads_to": leads_to}
+
+
+def _probe(name: str) -> dict[str, Any]:
+    begun = time.perf_counter()
+    answer = {"name": name, "server": "", "where": "", "seconds": 0.0, "error": ""}
+    try:
+        found = engine(name)
+        answer["where"] = str(describe(found))
+        answer["server"] = _server(found)
+    except Exception as error:  # each connection is told apart, whatever its driver raises
+        answer["error"] = sentence(error)
+    answer["seconds"] = round(time.perf_counter() - begun, 3)
+    return answer
+
+
+def _server(found: Engine) -> str:
+    with found.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        version = connection.dialect.server_version_info
+    return f"{found.dialect.name} {'.'.join(map(str, version or ()))}".strip()
+
+
+def _answer_listing(answers: list[dict[str, Any]]) -> Listing:
+    rows = tuple(
+        (
+            answer["name"],
+            "failed" if answer["error"] else "success",
+            answer["server"],
+            answer["where"],
+            f"{answer['seconds']:.3f}",
+        )
+        for answer in answers
+    )
+    headings = ("connection", "status", "server", "where", "seconds")
+    return Listing(headings, rows, frozenset({"seconds"}), wrapping=_WRAPPING)

@@ -1,0 +1,118 @@
+"""Errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pgflow.errors import (
+    BadCredentials,
+    DeclarationError,
+    EmbeddedServerFailed,
+    InvalidInstant,
+    MalformedDsn,
+    MalformedSettings,
+    MissingParameter,
+    MissingServerBinaries,
+    ModuleFailed,
+    NoModules,
+    NotSupportedYet,
+    OtherServerVersion,
+    PgflowError,
+    PostgresTooOld,
+    TargetsFailed,
+    UnknownConnection,
+    UnknownPipeline,
+    UnknownTable,
+    UnreachableDirectory,
+    UnsetVariable,
+    WrongDriver,
+)
+
+#: Everything went well.
+OK = 0
+#: A run failed, or the database refused what a command asked for.
+FAILED = 1
+#: The command line is wrong: an unknown option or name, a parameter that is missing.
+USAGE = 2
+#: A declaration, a module or a connection cannot be used.
+UNUSABLE = 3
+#: Ctrl-C.
+INTERRUPTED = 130
+
+_USAGE = (InvalidInstant, MissingParameter, UnknownPipeline, UnknownTable)
+_UNUSABLE = (
+    BadCredentials,
+    DeclarationError,
+    EmbeddedServerFailed,
+    MalformedDsn,
+    MalformedSettings,
+    MissingServerBinaries,
+    ModuleFailed,
+    NoModules,
+    NotSupportedYet,
+    OtherServerVersion,
+    PostgresTooOld,
+    UnknownConnection,
+    UnreachableDirectory,
+    UnsetVariable,
+    WrongDriver,
+)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code that an error ends a command with.
+
+    Args:
+        error: What was raised.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, TargetsFailed) and error.__cause__ is not None:
+        return exit_code(error.__cause__)
+    if isinstance(error, _USAGE):
+        return USAGE
+    if isinstance(error, _UNUSABLE) or _is_refused_connection(error):
+        return UNUSABLE
+    return FAILED
+
+
+def first_reason(codes: Iterable[int]) -> int:
+    """Return the exit code for several runs: `FAILED` if one has it, else the first that is not 0.
+
+    Args:
+        codes: The code of each run.
+    """
+    bad = [code for code in codes if code != OK]
+    if not bad:
+        return OK
+    return FAILED if FAILED in bad else bad[0]
+
+
+def sentence(error: BaseException) -> str:
+    """Say what went wrong, in the words of whoever knows best, with the user's own line.
+
+    Args:
+        error: What was raised.
+    """
+    if isinstance(error, PgflowError):
+        return "\n".join([str(error), *getattr(error, "__notes__", ())])
+    original = getattr(error, "orig", None)
+    if isinstance(original, Exception):  # SQLAlchemy's wrapper repeats statement and values
+        what = str(original).strip()
+        return f"the database cannot be reached: {what}" if _is_refused_connection(error) else what
+    # Whatever else comes out of a command was raised in the user's code, or is a bug.
+    from pgflow.project.modules import in_words, user_place
+
+    place = user_place(error)
+    return in_words(error) + (f"\n  at {place}" if place else "")
+
+
+def _is_refused_connection(error: BaseException) -> bool:
+    """Whether a connection could not be opened; one that broke later is a failed run."""
+    from sqlalchemy.exc import OperationalError
+
+    return (
+        isinstance(error, OperationalError)
+        and error.statement is None
+        and not error.connection_invalidated
+    )

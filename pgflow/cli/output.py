@@ -1,0 +1,96 @@
+"""Standard output for results, standard error for everything else; plain when piped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pgflow.observe.listing import Listing
+
+
+class Output:
+    """Where a command writes to.
+
+    A reader that goes away (`pgflow list | head -1`) ends no command: what is left to write is
+    dropped, and the exit code still says how the command went.
+
+    Args:
+        color: Whether terminals get colours; `NO_COLOR` switches them off too.
+        debug: Whether errors come with their traceback.
+    """
+
+    def __init__(self, *, color: bool = True, debug: bool = False) -> None:
+        self.color = color and not os.environ.get("NO_COLOR")
+        self.debug = debug
+        self.failed = False
+
+    def line(self, text: str = "") -> None:
+        """Write a line to standard output."""
+        _write(sys.stdout, text)
+
+    def note(self, text: str) -> None:
+        """Write a line to standard error; if that cannot be, no run fails for it."""
+        with contextlib.suppress(OSError):
+            _write(sys.stderr, text)
+
+    def json(self, data: object) -> None:
+        """Write plain data as JSON to standard output."""
+        self.line(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+    def listing(self, listing: Listing) -> None:
+        """Write a listing: styled on a terminal, else as aligned text that is never cut off."""
+        if self.color and _is_terminal(sys.stdout):
+            from rich.console import Console
+
+            listing.show(Console(file=sys.stdout))
+        else:
+            self.line(str(listing))
+
+    def error(self, text: str, cause: BaseException | None = None) -> None:
+        """Write a sentence about a failure, and in debug mode the traceback before it."""
+        if self.debug and cause is not None:
+            self.note("".join(traceback.format_exception(cause)).rstrip())
+        self.note(f"pgflow: {text}")
+
+    @property
+    def console(self) -> Console | None:
+        """A console for live progress; None unless standard error is a terminal that can."""
+        if not _is_terminal(sys.stderr) or os.environ.get("TERM") in ("dumb", "unknown"):
+            return None
+        from rich.console import Console
+
+        return Console(stderr=True, color_system="auto" if self.color else None)
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _write(stream: TextIO, text: str) -> None:
+    # Imported here, as --help needs nothing of it.
+    from pgflow.observe.listing import printable
+
+    try:
+        stream.write(printable(text) + "\n")
+        stream.flush()
+    except OSError as error:
+        _abandon(stream)
+        if not isinstance(error, BrokenPipeError):
+            raise
+
+
+def _abandon(stream: TextIO) -> None:
+    """Let further writes, also the interpreter's last flush, go nowhere."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, stream.fileno())
+    os.close(devnull)

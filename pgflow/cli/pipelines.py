@@ -1,0 +1,146 @@
+"""`pgflow list`, `explain` and `preview`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pgflow.cli.failures import FAILED, OK
+from pgflow.cli.output import Output
+from pgflow.cli.selection import Chosen
+from pgflow.declare.body import Parameter
+from pgflow.declare.options import nearest
+from pgflow.errors import UnknownTable
+from pgflow.factories.pipeline import Pipeline
+from pgflow.factories.simple import TableFactory
+from pgflow.observe.listing import Listing
+from pgflow.project.contents import label, path
+from pgflow.project.project import Project, names_of, parameters
+
+
+def list_project(
+    output: Output, modules: Sequence[str] | None, *, tables: bool, as_json: bool
+) -> int:
+    """Write the project's pipelines, and its tables if asked for."""
+    project = Project.load(modules or None)
+    pipelines = [_describe(pipeline) for pipeline in project.pipelines.values()]
+    described = [_describe_table(table, project) for table in project.tables.values()]
+    if as_json:
+        output.json({"pipelines": pipelines} | ({"tables": described} if tables else {}))
+        return OK
+    output.listing(_pipeline_listing(pipelines))
+    if tables:
+        output.line()
+        output.listing(_table_listing(described))
+    return OK
+
+
+def explain_name(output: Output, name: str, modules: Sequence[str] | None, *, as_json: bool) -> int:
+    """Write the plugin order of a pipeline, for each of its targets, or of a table."""
+    project = Project.load(modules or None)
+    factories = _named(project, name)
+    explanations = [(title, factory.explain()) for title, factory in factories]
+    if as_json:
+        output.json([{**told.to_dict(), "name": title} for title, told in explanations])
+        return OK
+    for number, (title, told) in enumerate(explanations):
+        if number:
+            output.line()
+        if len(explanations) > 1:
+            output.line(title)
+        output.line(str(told))
+    return OK
+
+
+def preview_pipelines(
+    output: Output, chosen: Sequence[Chosen], *, verbose: bool, as_json: bool
+) -> int:
+    """Write previews; a target that would be refused makes the command fail."""
+    previews = [each.pipeline.preview(**each.values) for each in chosen]
+    if as_json:
+        output.json([preview.to_dict() for preview in previews])
+    else:
+        shown = [preview.render(verbose=True if verbose else None) for preview in previews]
+        output.line("\n\n".join(shown))
+    return OK if all(preview.ok for preview in previews) else FAILED
+
+
+def _named(project: Project, name: str) -> list[tuple[str, Any]]:
+    """A pipeline's targets, or a table; pipelines come first where both have the name."""
+    if name in project.pipelines:
+        targets = project.pipelines[name].sync_targets
+        return [(f"{name} -> {label(target.target_table)}", target) for target in targets]
+    if any(name in names_of(table) for table in project.tables.values()):
+        return [(name, project.table(name))]
+    known = [*project.pipelines, *project.tables]
+    raise UnknownTable(
+        f"there is no pipeline or table {name!r}.{nearest(name, known)} "
+        f"The project has: {', '.join(known) or 'neither'}.",
+        name=name,
+        candidates=tuple(known),
+    )
+
+
+def _describe(pipeline: Pipeline) -> dict[str, Any]:
+    spec = pipeline.spec
+    return {
+        "name": pipeline.name,
+        "targets": [label(target.table) for target in spec.targets],
+        "modes": [target.options.mode for target in spec.targets],
+        "schedule": spec.schedule,
+        "parameters": [_spell(parameter) for parameter in parameters(pipeline)],
+        "tags": list(spec.tags),
+        "description": pipeline.doc,
+    }
+
+
+def _spell(parameter: Parameter) -> str:
+    kind = getattr(parameter.type, "__name__", str(parameter.type))
+    default = "" if parameter.required else f"={parameter.default}"
+    return f"{parameter.name}:{kind}{default}"
+
+
+def _describe_table(table: TableFactory, project: Project) -> dict[str, Any]:
+    own = path(table)
+    fed = [
+        pipeline.name
+        for pipeline in project.pipelines.values()
+        if own in [path(target.table) for target in pipeline.spec.targets]
+    ]
+    return {
+        "name": label(table),
+        "columns": [column.name for column in table.table.columns],
+        "primary_key": [column.name for column in table.table.primary_key],
+        "pipelines": fed,
+    }
+
+
+def _pipeline_listing(described: Sequence[dict[str, Any]]) -> Listing:
+    headings = ("pipeline", "targets", "modes", "schedule", "parameters", "description")
+    rows = tuple(
+        (
+            each["name"],
+            ",".join(each["targets"]),
+            ",".join(each["modes"]),
+            each["schedule"] or "",
+            ",".join(each["parameters"]),
+            each["description"],
+        )
+        for each in described
+    )
+    wrapping = frozenset({"description"})
+    minor = ("description", "modes")
+    return Listing(headings, rows, faint=frozenset(headings[3:]), minor=minor, wrapping=wrapping)
+
+
+def _table_listing(described: Sequence[dict[str, Any]]) -> Listing:
+    rows = tuple(
+        (
+            each["name"],
+            str(len(each["columns"])),
+            ",".join(each["primary_key"]),
+            ",".join(each["pipelines"]),
+        )
+        for each in described
+    )
+    return Listing(("table", "columns", "primary key", "pipelines"), rows, frozenset({"columns"}))

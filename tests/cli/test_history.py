@@ -1,0 +1,119 @@
+"""`pgflow history` and `pgflow connections`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Invoke, Place
+
+
+def test_history_shows_the_latest_runs_first(ready: Place, invoke: Invoke) -> None:
+    """Each run is a line; a failed one shows its error and no counts."""
+    assert invoke("sync", "--all").code == 0
+    ready.execute("INSERT INTO warehouse.raw (id, v) VALUES (99, 'y')")
+    ready.execute("ALTER TABLE warehouse.raw ADD CHECK (id < 100) NOT VALID")
+    assert invoke("sync", "raw", "-p", "amount=200").code == 1
+    ran = invoke("history")
+    assert ran.code == 0
+    assert [(row[1], row[4]) for row in ran.rows[1:]] == [
+        ("raw", "failed"),
+        ("report", "success"),
+        ("raw", "success"),
+    ]
+    assert ran.rows[1][5:12] == ["-"] * 7
+    assert "violates check constraint" in ran.out.splitlines()[1]
+    assert ran.out.count("\n") == 4, "an error of several lines stays on one"
+
+
+def test_history_of_one_pipeline_limited_as_json(ready: Place, invoke: Invoke) -> None:
+    """NAME, --limit and --format choose what is shown, and JSON has every column."""
+    for amount in ("1", "2", "3"):
+        invoke("sync", "raw", "report", "-p", f"amount={amount}")
+    data = invoke("history", "raw", "--limit", "2", "--format", "json").json
+    assert [(each["pipeline"], each["parameters"]) for each in data] == [
+        ("raw", {"amount": 3}),
+        ("raw", {"amount": 2}),
+    ]
+    assert data[0]["inserted"] == 1
+    assert data[0]["started_at"].endswith("+00:00")
+
+
+def test_history_asks_the_connection_of_the_pipeline(ready: Place, invoke: Invoke) -> None:
+    """A pipeline on another connection is looked up there; --connection names one by hand."""
+    settings = ready.directory / "pgflow.toml"
+    settings.write_text(settings.read_text().replace("connections.default", "connections.wh"))
+    ready.write('p = pgflow.Pipeline("p", target=raw, mode="merge", connection="wh",'
+                ' source="SELECT 1 AS id, NULL AS v")\n')  # fmt: skip
+    assert invoke("sync", "p").code == 0
+    assert invoke("history", "p").rows[1][1] == "p"
+    assert invoke("history", "--connection", "wh").rows[1][1] == "p"
+    ran = invoke("history")
+    assert ran.code == 3
+    assert "No connection is called 'default'." in ran.err
+
+
+def test_history_of_a_pipeline_that_is_gone_is_still_there(ready: Place, invoke: Invoke) -> None:
+    """The history outlives the code; a name without runs says so, and is no error."""
+    invoke("sync", "raw")
+    (ready.directory / "pgflow.toml").write_text(
+        f'[connections.default]\ndsn = "{ready.database}"\n'
+    )
+    assert invoke("history", "raw").rows[1][1] == "raw"
+    ran = invoke("history", "nobody")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "no run of 'nobody' is in the history\n"
+    assert invoke("history", "nobody", "--format", "json").json == []
+
+
+def test_history_without_its_table_is_a_clear_error(place: Place, invoke: Invoke) -> None:
+    """A database without pgflow's tables says how they are made."""
+    ran = invoke("history")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "pgflow: the database has no table pgflow.runs, so there is no history. Run alembic "
+        "upgrade head or pgflow.create_all(), or name the connection and schema that have it.\n"
+    )
+
+
+def test_connections_are_listed_without_passwords(place: Place, invoke: Invoke) -> None:
+    """Every known connection is a line with its place; nothing is opened and nothing given away."""
+    settings = place.directory / "pgflow.toml"
+    settings.write_text(
+        settings.read_text()
+        + '[connections.far]\ndsn = "postgresql://me:hidden@far.example/db"\n'
+        + '[connections.unset]\ndsn = "${PGFLOW_NOT_SET}"\n'
+    )
+    ran = invoke("connections", "list")
+    assert ran.code == 0
+    assert [row[0] for row in ran.rows] == ["connection", "default", "far", "unset"]
+    assert "hidden" not in ran.out
+    assert "postgresql+psycopg://me:***@far.example/db" in ran.out
+    assert "cannot be used: " in ran.out.splitlines()[3]
+    data = invoke("connections", "list", "--format", "json").json
+    assert [each["name"] for each in data] == ["default", "far", "unset"]
+
+
+def test_connections_are_checked_by_opening_them(place: Place, invoke: Invoke) -> None:
+    """A connection that answers is named with its server; one that does not ends with 3."""
+    good = invoke("connections", "check", "default")
+    assert good.code == 0
+    assert good.rows[1][:3] == ["default", "success", "postgresql"]
+    settings = place.directory / "pgflow.toml"
+    settings.write_text(
+        settings.read_text() + '[connections.x]\ndsn = "postgresql://me:hidden@127.0.0.1:1/db"\n'
+    )
+    both = invoke("connections", "check")
+    assert both.code == 3
+    assert [row[:2] for row in both.rows[1:]] == [["default", "success"], ["x", "failed"]]
+    assert "pgflow: x: the database cannot be reached: " in both.err
+    assert "hidden" not in both.err + both.out
+    assert invoke("connections", "check", "nothing").code == 3
+
+
+def test_no_connection_at_all_is_said(place: Place, invoke: Invoke) -> None:
+    """Without any entry the command says so instead of printing an empty table."""
+    (place.directory / "pgflow.toml").unlink()
+    ran = invoke("connections", "list")
+    assert (ran.code, ran.out) == (0, "")
+    assert "no connection is known" in ran.err

@@ -1,0 +1,235 @@
+"""The command line as a process: pipes, terminals, colours, Ctrl-C, two runs at once."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Place, Ran
+
+ESCAPE = "\x1b"
+
+SLOW = """
+slow = pgflow.Pipeline("slow", target=make("slow"), mode="merge",
+                       source="SELECT 1 AS id, 'x' AS v FROM pg_sleep(30)")
+gated = pgflow.Pipeline("gated", target=make("gated"), mode="merge",
+                        source="SELECT 1 AS id, 'x' AS v FROM pg_advisory_xact_lock_shared(42)")
+"""
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Ask until something is true; fail if it is not within 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.02)
+
+
+def waiting(place: Place, text: str) -> int:
+    """How many statements with a text are active on the server."""
+    return int(
+        place.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND"
+            f" state = 'active' AND pid <> pg_backend_pid() AND query LIKE '%{text}%'"
+        )[0][0]
+    )
+
+
+Start = Callable[..., AbstractContextManager["subprocess.Popen[str]"]]
+
+
+@pytest.fixture
+def start(console_script: list[str], environment: Callable[..., dict[str, str]]) -> Start:
+    """Starts the command line in a process of its own, which is gone at the end."""
+
+    @contextmanager
+    def start(*words: str) -> Iterator[subprocess.Popen[str]]:
+        process = subprocess.Popen(
+            [*console_script, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        try:
+            with process:
+                yield process
+        finally:
+            process.kill()
+
+    return start
+
+
+Show = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def show(console_script: list[str], environment: Callable[..., dict[str, str]]) -> Show:
+    """Runs a command with all its streams on a terminal; returns exit code and what it showed."""
+
+    def show(*words: str, columns: int = 120, **more: str) -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        env = environment(TERM="xterm-256color", COLUMNS=str(columns), **more)
+        process = subprocess.Popen(
+            [*console_script, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=env
+        )
+        os.close(theirs)
+        shown = read_all(ours)
+        return process.wait(timeout=60), shown
+
+    return show
+
+
+def read_all(terminal: int) -> str:
+    """What is written to a terminal until its other end is closed."""
+    shown = b""
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            piece = b""
+        if not piece:
+            os.close(terminal)
+            return shown.decode()
+        shown += piece
+
+
+@pytest.mark.parametrize("command", [("list",), ("sync", "--all"), ("history",)])
+def test_piped_output_is_plain_and_whole(
+    ready: Place, execute: Callable[..., Ran], command: tuple[str, ...]
+) -> None:
+    """No escape sequence and no line that depends on the terminal's width comes out of a pipe."""
+    long = "a_name_that_is_longer_than_forty_columns_would_ever_show"
+    ready.write(
+        f'p = pgflow.Pipeline("{long}", target=raw, mode="merge", source="SELECT 1 id, NULL v")'
+    )
+    execute("sync", long)
+    ran = execute(*command, COLUMNS="40", FORCE_COLOR="1")
+    assert ran.code == 0
+    assert ESCAPE not in ran.out + ran.err
+    lines = [line for line in ran.out.splitlines() if long in line]
+    assert len(lines) == 1
+    assert ran.out.splitlines()[0].split()[-1] in ("description", "seconds", "error")
+
+
+def test_a_terminal_gets_styles_and_no_color_takes_them_away(ready: Place, show: Show) -> None:
+    """Headings are bold on a terminal; --no-color and NO_COLOR leave no escape sequence at all."""
+    code, styled = show("list")
+    assert code == 0
+    assert f"{ESCAPE}[1mpipeline" in styled
+    for words, more in ((("list", "--no-color"), {}), (("list",), {"NO_COLOR": "1"})):
+        code, plain = show(*words, **more)
+        assert code == 0
+        assert ESCAPE not in plain
+        assert "warehouse.report" in plain
+
+
+def test_a_narrow_terminal_cuts_nothing_off(ready: Place, show: Show) -> None:
+    """What does not fit beside each other stands below each other, every name whole."""
+    code, shown = show("sync", "--all", "--no-color", columns=40)
+    assert code == 0
+    _, narrow = show("sync", "--all", columns=40)
+    assert "warehouse.report" in narrow
+    assert "unchanged" in narrow
+    assert "warehouse.report" in shown
+
+
+def test_a_reader_that_goes_away_ends_nothing(ready: Place, start: Start) -> None:
+    """A closed pipe loses the output, not the run, and the exit code is the run's."""
+    with start("sync", "--all") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(timeout=60) == 0
+    assert ready.execute("SELECT count(*) FROM warehouse.report") == [(3,)]
+
+
+def test_output_that_cannot_be_written_is_a_failure(
+    ready: Place, console_script: list[str], environment: Callable[..., dict[str, str]]
+) -> None:
+    """A full disk ends a command that has results to write; lines of progress stop no run."""
+    full = Path("/dev/full")
+    for words, stream, code in (("list", "stdout", 1), ("sync --all", "stderr", 0)):
+        with full.open("w") as file:
+            streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: file}
+            process = subprocess.Popen(
+                [*console_script, *words.split()], text=True, env=environment(), **streams
+            )
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert err is None or "No space left on device" in err
+
+
+def test_ctrl_c_cancels_the_query_and_says_what_was_not_committed(
+    ready: Place, start: Start
+) -> None:
+    """Ctrl-C ends the run at once with 130; the server stops working and keeps nothing."""
+    ready.write(SLOW)
+    ready.create()
+    with start("sync", "raw", "slow", "report") as process:
+        wait_for(lambda: waiting(ready, "pg_sleep(30)"), "the slow statement")
+        pressed = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - pressed < 5, "far less than the query would have taken"
+    assert process.returncode == 130
+    assert waiting(ready, "pg_sleep(30)") == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert [(row[0], row[3]) for row in rows[1:3]] == [("raw", "success"), ("slow", "failed")]
+    assert rows[3][:5] == ["report", "-", "-", "not", "run"]
+    ((run_id,),) = ready.execute("SELECT run_id::text FROM pgflow.runs WHERE pipeline = 'slow'")
+    assert err.splitlines()[-1] == (
+        f"pgflow: interrupted; run {run_id} (slow -> warehouse.slow) was cancelled and nothing of "
+        "it committed; pgflow history has the last word."
+    )
+    assert "Traceback" not in err
+    assert ready.execute("SELECT count(*) FROM warehouse.slow") == [(0,)]
+    assert ready.execute("SELECT status FROM pgflow.runs WHERE pipeline = 'slow'") == [("failed",)]
+
+
+def test_two_runs_at_once_wait_for_each_other(ready: Place, start: Start) -> None:
+    """The second run says which run it waits for; both end well, one after the other."""
+    ready.write(SLOW)
+    ready.create()
+    with psycopg.connect(ready.database.replace("+psycopg", "")) as gate:
+        gate.execute("SELECT pg_advisory_xact_lock(42)")
+        with start("sync", "gated") as first:
+            wait_for(lambda: waiting(ready, "lock_shared(42)"), "the first run's statement")
+            with start("sync", "gated") as second:
+                assert second.stderr is not None
+                line = second.stderr.readline()
+                ((run_id,),) = ready.execute(
+                    "SELECT run_id::text FROM pgflow.runs ORDER BY started_at LIMIT 1"
+                )
+                assert line.startswith(
+                    f"gated -> warehouse.gated: waiting for run {run_id} of 'gated' (server process"
+                )
+                gate.rollback()
+                assert (first.wait(timeout=20), second.wait(timeout=20)) == (0, 0)
+    assert ready.execute("SELECT count(*) FROM warehouse.gated") == [(1,)]
+
+
+def test_a_terminal_shows_what_takes_long(ready: Place, show: Show) -> None:
+    """After a second the terminal shows the statement that is running; at the end it is gone."""
+    ready.write(
+        'nap = pgflow.Pipeline("nap", target=make("nap"), mode="merge",'
+        " source=\"SELECT 1 AS id, 'x' AS v FROM pg_sleep(1.6)\")"
+    )
+    ready.create()
+    code, shown = show("sync", "nap")
+    assert code == 0
+    assert "nap -> warehouse.nap: insert" in shown or "nap -> warehouse.nap: read" in shown
+    assert "0:00:01" in shown
+    assert shown.count("nap -> warehouse.nap: inserted 1, read 1 in ") == 1
