@@ -1,0 +1,1 @@
+"""Measurements of pgflow beside hand-written SQL of the same effect."""

@@ -1,0 +1,13 @@
+-- append without a key: nothing to check, every row goes in.
+INSERT INTO bench.target
+       (id, name, email, amount, updated, active, quantity, day, _loaded_at, _batch_id)
+SELECT id, name, email, amount, updated, active, quantity, day, now(), :'run_id'
+  FROM bench.source;
+
+UPDATE pgflow.runs
+   SET status = 'success', finished_at = clock_timestamp(),
+       seconds = extract(epoch FROM clock_timestamp() - started_at),
+       inserted = :'ROW_COUNT'::bigint, read = :'ROW_COUNT'::bigint
+ WHERE run_id = :'run_id';
+
+COMMIT;
