@@ -58,6 +58,6 @@ $(READY): pyproject.toml
 	        echo "$$found cannot make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; \
 	    }; \
 	fi
-	@echo "Installing pgflow and what it needs into $(VENV) ..."
+	@echo "Installing pgflow and what it needs into $(VENV); this takes a minute or two ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,demo,dev]'
 	@touch $@

@@ -240,8 +240,9 @@ def nearest(word: str, words: Collection[str]) -> str:
     """Return ` Did you mean ...?` for the word that looks most alike, or nothing."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, list(words), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    folded = {each.lower(): each for each in words}
+    close = get_close_matches(word.lower(), list(folded), n=1)
+    return f" Did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def _columns(option: str, value: Sequence[str] | str | None) -> tuple[str, ...] | None:
@@ -266,7 +267,7 @@ def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     if way_out is not None:
         raise NotSupportedYet(f"{option}={value!r} is not part of this version; {way_out}.")
     raise InvalidOption(
-        f"{option}={value!r} is unknown;{nearest(str(value), choices)} use {_spoken(choices)}."
+        f"{option}={value!r} is unknown.{nearest(str(value), choices)} Use {_spoken(choices)}."
     )
 
 

@@ -15,7 +15,7 @@ from pgflow.declare.options import OPTION_NAMES, SyncOptions, check_columns, che
 from pgflow.declare.pipeline import PipelineSpec
 from pgflow.declare.sources import Query, Source, SourceTable
 from pgflow.declare.targets import Target
-from pgflow.errors import DeclarationError, InvalidOption, TargetsFailed
+from pgflow.errors import DeclarationError, InvalidOption, TargetsFailed, UnsuitableTransaction
 from pgflow.factories.simple import TableFactory
 from pgflow.factories.sync_target import SyncTarget
 from pgflow.observe.preview import Preview
@@ -212,6 +212,13 @@ class Pipeline(SyncTarget):
         observer: Observer,
         parameters: Mapping[str, Any],
     ) -> SyncResult:
+        if connection is not None and not isinstance(connection, Connection):
+            raise UnsuitableTransaction(
+                f"pipeline {self.name!r}: connection={type(connection).__name__} cannot be joined. "
+                "Give the SQLAlchemy connection of a transaction that you have begun: "
+                "`with pgflow.engine().begin() as conn: pipeline.sync(connection=conn)`. Which "
+                "database a pipeline uses is said where it is declared."
+            )
         values, begun = self._values(parameters), time.perf_counter()
         results: list[TargetResult] = []
         failure: Exception | None = None

@@ -66,7 +66,7 @@ def batch_ctes(spec: SyncSpec) -> tuple[Sql, ...]:
     once = raw("MATERIALIZED")
     if spec.options.on_duplicate is None:
         # One statement has one snapshot: a cheap source is the same each time it looks at it.
-        how = raw("NOT MATERIALIZED") if spec.source.cheap else once
+        how = raw("NOT MATERIALIZED") if spec.looks_again else once
         return (sql(template, name=raw("batch"), how=how, query=batch_query(spec)),)
     return (
         sql(template, name=raw("delivered"), how=once, query=batch_query(spec)),

@@ -148,21 +148,41 @@ def _repeated(spec: SyncSpec) -> Sql:
     change are looked at: repeated among the changes, or once more among the rows that change
     nothing, if there are any.
     """
+    template = _LOOK_AGAIN if spec.looks_again else _COUNT_TOGETHER
     return sql(
-        "repeated AS MATERIALIZED (\n"
-        "  SELECT {keys} FROM changes WHERE pgflow_op NOT IN {undelivered}\n"
-        "  GROUP BY {keys} HAVING count(*) > 1\n"
-        "  UNION\n"
-        "  SELECT {of_batch} FROM batch AS b\n"
-        "  WHERE (SELECT changing < delivered FROM size)\n"
-        "    AND EXISTS (SELECT FROM changes AS c"
-        " WHERE c.pgflow_op NOT IN {undelivered} AND {match})\n"
-        "  GROUP BY {of_batch} HAVING count(*) > 1\n)",
+        template,
         keys=names(spec.keys.value),
         undelivered=raw(_UNDELIVERED),
         of_batch=names(spec.keys.value, of="b"),
         match=match(spec, "b", "c"),
     )
+
+
+#: For a whole table, whose size the planner knows: it will hash the changes.
+_LOOK_AGAIN = (
+    "repeated AS MATERIALIZED (\n"
+    "  SELECT {keys} FROM changes WHERE pgflow_op NOT IN {undelivered}\n"
+    "  GROUP BY {keys} HAVING count(*) > 1\n"
+    "  UNION\n"
+    "  SELECT {of_batch} FROM batch AS b\n"
+    "  WHERE (SELECT changing < delivered FROM size)\n"
+    "    AND EXISTS (SELECT FROM changes AS c"
+    " WHERE c.pgflow_op NOT IN {undelivered} AND {match})\n"
+    "  GROUP BY {of_batch} HAVING count(*) > 1\n)"
+)
+
+#: For any other source: a wrong guess at its size must not lead to a nested loop of all with all.
+_COUNT_TOGETHER = (
+    "repeated AS MATERIALIZED (\n"
+    "  SELECT {keys} FROM (\n"
+    "    SELECT {keys}, true AS changing FROM changes WHERE pgflow_op NOT IN {undelivered}\n"
+    "    UNION ALL\n"
+    "    SELECT {keys}, false FROM batch"
+    " WHERE (SELECT changing BETWEEN 1 AND delivered - 1 FROM size)\n"
+    "  ) AS counted GROUP BY {keys}\n"
+    "  HAVING count(*) FILTER (WHERE changing) > 1\n"
+    "      OR bool_or(changing) AND count(*) FILTER (WHERE NOT changing) > 1\n)"
+)
 
 
 def _operation(shape: DeltaShape) -> Sql:

@@ -34,7 +34,7 @@ def first_load(spec: SyncSpec, stamps: Mapping[str, Sql]) -> tuple[Statement, ..
         spec,
         _with_hash(spec, stamps),
         batch_query(spec),
-        purpose="load the empty target, whose unique index checks the keys",
+        purpose="load the empty target",
     )
     return tuple(s for s in (insert, _remember_loaded(spec)) if s is not None)
 

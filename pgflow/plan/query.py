@@ -179,8 +179,26 @@ def _split(
         at = word.end + 1
     pieces.append(text[at:end])
     numbered.append(text[at:end])
-    parse("".join(numbered), owner)
+    try:
+        parse("".join(numbered), owner)
+    except InvalidSource as error:
+        raise _with_hint(error, tokens, text, names) from error
     return tuple(pieces), tuple(used)
+
+
+def _with_hint(
+    error: InvalidSource, tokens: list[Any], text: str, names: frozenset[str]
+) -> InvalidSource:
+    """Name a `:name` that nobody gives a value, which is what the parser stumbled over."""
+    for colon, word in pairwise(tokens):
+        name = text[word.start : word.end + 1]
+        placeholder = colon.name == _COLON and word.start == colon.end + 1
+        if placeholder and name.isidentifier() and name not in names:
+            return InvalidSource(
+                f"{error} :{name} has no value: a function that takes it as a run parameter "
+                f"(*, {name}) or Query(sql, {{{name!r}: ...}}) gives it one."
+            )
+    return error
 
 
 def _tokens(text: str, owner: str) -> list[Any]:

@@ -103,7 +103,7 @@ class SourceShape:
         columns: What it delivers, or UNKNOWN.
         unique: Whether no two of its rows share a merge key, and what proves it.
         reads_target: Whether it reads the target itself.
-        cheap: Whether reading it again within one statement costs less than keeping its rows.
+        cheap: Whether it is a whole table, which costs less to read again than to keep.
     """
 
     relation: Sql
@@ -199,6 +199,11 @@ class SyncSpec:
     def mode(self) -> str:
         """The mode's name."""
         return self.options.mode or ""
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether a statement reads the source again rather than keep its rows."""
+        return self.source.cheap and self.watermark is None
 
     @property
     def delivered(self) -> tuple[str, ...]:

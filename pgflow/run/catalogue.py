@@ -242,23 +242,25 @@ _SCANS = frozenset(
         "Subquery Scan",
     }
 )
+#: What a plan of whole tables does not have.
+_NOT_WHOLE = frozenset({"Filter", "Index Cond", "Recheck Cond", "Subplan Name", "TID Cond"})
 _CALLED = re.compile(r'([\w$]+|"(?:[^"]|"")+")\(')
 
 
 def is_cheap(session: Session, source: Sql) -> bool:
-    """Tell whether a source is a plain scan that gives the same rows each time in one statement.
+    """Tell whether a source is whole tables that give the same rows each time in one statement.
 
     Args:
         session: The session.
         source: The source.
 
     Returns:
-        False as soon as it joins, sorts, aggregates, or calls anything volatile.
+        False as soon as it filters, joins, sorts, aggregates, or calls anything volatile.
     """
     explain = sql("EXPLAIN (FORMAT JSON, COSTS OFF, VERBOSE) SELECT * FROM {r} AS s", r=source)
     plan = session.run(explain, "look how the source is read").rows[0]["QUERY PLAN"]
     nodes = list(_nodes(plan))
-    if any(node["Node Type"] not in _SCANS or "Subplan Name" in node for node in nodes):
+    if any(node["Node Type"] not in _SCANS or _NOT_WHOLE.intersection(node) for node in nodes):
         return False
     texts = [json.dumps(node, default=str) for node in nodes]
     called = {n.strip('"').replace('""', '"') for text in texts for n in _CALLED.findall(text)}

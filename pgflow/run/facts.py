@@ -17,7 +17,7 @@ from pgflow.run import catalogue
 from pgflow.run.job import Job
 from pgflow.run.session import Session
 
-_REMEDY = "Run `alembic upgrade head`, or pgflow.create_all(metadata, connection=...)."
+_REMEDY = "Run `alembic upgrade head`, or pgflow.create_all(pgflow.metadata)."
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 

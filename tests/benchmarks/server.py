@@ -19,7 +19,13 @@ from pgflow.connections.binaries import Binaries, find_binaries
 from pgflow.connections.cluster import Cluster
 
 #: Commits wait for the disk, as in production. Nothing runs by itself while a run is measured.
-SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB", "autovacuum": "off"}
+#: Parallel workers trade CPU for time: with them, results would tell how idle the machine was.
+SETTINGS = {
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
+    "autovacuum": "off",
+    "max_parallel_workers_per_gather": "0",
+}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pgflow.errors import InvalidOption, NotSupportedYet, PgflowError
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"handle_deletes": "sfot"}, r"handle_deletes='sfot' is unknown; Did you mean 'soft'\?"),
+        ({"handle_deletes": "sfot"}, r"handle_deletes='sfot' is unknown\. Did you mean 'soft'\?"),
         ({"keys": "id"}, r"keys='id' must be a sequence of names: keys=\('id',\)"),
         ({"keys": ()}, "names no column"),
         ({"keys": ("a", "a")}, "names 'a' twice"),
