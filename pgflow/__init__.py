@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pgflow.alembic.apply import create_all
     from pgflow.connections.registry import connect, engine
     from pgflow.declare.items import Check, ForeignKey, Index, Unique
-    from pgflow.declare.markers import natural_key, nullable, pk
+    from pgflow.declare.markers import backfill, natural_key, nullable, pk, renamed_from
     from pgflow.declare.sources import Query, SourceTable
     from pgflow.declare.targets import Target, target
     from pgflow.decorators import metadata, pipeline, register_table, table
@@ -58,6 +58,7 @@ _HOMES = {
     "TableFactory": "factories.simple",
     "Target": "declare.targets",
     "Unique": "declare.items",
+    "backfill": "declare.markers",
     "connect": "connections.registry",
     "contributes": "resolve.plugin",
     "create_all": "alembic.apply",
@@ -70,6 +71,7 @@ _HOMES = {
     "pk": "declare.markers",
     "produces": "resolve.plugin",
     "register_table": "decorators",
+    "renamed_from": "declare.markers",
     "requires": "resolve.plugin",
     "singleton": "resolve.plugin",
     "sync_all": "project",
@@ -98,6 +100,7 @@ __all__ = [
     "TableFactory",
     "Target",
     "Unique",
+    "backfill",
     "connect",
     "contributes",
     "create_all",
@@ -110,6 +113,7 @@ __all__ = [
     "pk",
     "produces",
     "register_table",
+    "renamed_from",
     "requires",
     "singleton",
     "sync_all",

@@ -1,11 +1,18 @@
 """pgflow's own tables: the history of runs, and how far incremental pipelines have read.
 
 They live in one schema (`pgflow` unless configured otherwise) and are ordinary tables on the
-user's MetaData, so that migrations create them together with everything else.
+user's MetaData, so that migrations create, change and move them together with everything else.
+
+Their comments say which version of the layout they have. While a new version is rolled out, the
+database is migrated first and programs follow, or the other way round: so a program works on
+tables that are one version older or newer than its own. A layout may therefore add columns that
+have defaults or take NULL, which writers of its version may not count on; what the next version no
+longer writes, only the version after that may drop.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -26,6 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pgflow import idents
+from pgflow.errors import OtherLayout
+
 #: The schema of pgflow's own tables unless a `Config` names another.
 SCHEMA = "pgflow"
 
@@ -40,6 +50,9 @@ COUNTS = ("inserted", "updated", "closed", "deleted", "unchanged", "skipped", "r
 
 _INFO_KEY = "pgflow_bookkeeping"
 _WANTED_KEY = "pgflow_bookkeeping_schemas"
+_MOVED_KEY = "pgflow_bookkeeping_moved_from"
+
+_STAMP = re.compile(r"pgflow bookkeeping, layout ([0-9]{1,6}):")
 
 
 @dataclass(frozen=True)
@@ -57,15 +70,18 @@ class Bookkeeping:
     watermarks: Table
 
 
-def want(metadata: MetaData, schema: str) -> None:
+def want(metadata: MetaData, schema: str, moved_from: str | None = None) -> None:
     """Note that a pipeline on this MetaData keeps its history in a schema.
 
     Args:
         metadata: The MetaData of the pipeline's target.
         schema: Where the pipeline expects pgflow's own tables.
+        moved_from: The schema in which they were before, if a migration is to move them.
     """
     wanted: set[str] = metadata.info.setdefault(_WANTED_KEY, set())
     wanted.add(schema)
+    if moved_from is not None:
+        metadata.info.setdefault(_MOVED_KEY, {})[schema] = moved_from
 
 
 def wanted(metadata: MetaData, default: str = SCHEMA) -> tuple[str, ...]:
@@ -73,12 +89,15 @@ def wanted(metadata: MetaData, default: str = SCHEMA) -> tuple[str, ...]:
     return tuple(sorted(metadata.info.get(_WANTED_KEY, ()))) or (default,)
 
 
-def register(metadata: MetaData, schema: str = SCHEMA) -> Bookkeeping:
+def register(
+    metadata: MetaData, schema: str = SCHEMA, moved_from: str | None = None
+) -> Bookkeeping:
     """Put pgflow's own tables on a MetaData; calling it again returns the same ones.
 
     Args:
         metadata: The MetaData that migrations or `create_all` read.
         schema: The schema to keep them in.
+        moved_from: The schema in which they were before; by default what pipelines say.
 
     Returns:
         The tables.
@@ -86,7 +105,58 @@ def register(metadata: MetaData, schema: str = SCHEMA) -> Bookkeeping:
     known: dict[str, Bookkeeping] = metadata.info.setdefault(_INFO_KEY, {})
     if schema not in known:
         known[schema] = Bookkeeping(schema, _runs(metadata, schema), _watermarks(metadata, schema))
+    former = moved_from or metadata.info.get(_MOVED_KEY, {}).get(schema)
+    if former is not None and former != schema:
+        for table in (known[schema].runs, known[schema].watermarks):
+            table.info["renamed_from"] = idents.qualify(former, table.name)
     return known[schema]
+
+
+def layout(comment: str | None) -> int | None:
+    """Read the version of the layout from the comment of one of pgflow's own tables.
+
+    Args:
+        comment: The comment.
+
+    Returns:
+        The version, or None if the comment does not tell it.
+    """
+    found = _STAMP.match(comment or "")
+    return None if found is None else int(found[1])
+
+
+def check_layout(table: str, comment: str | None) -> None:
+    """Refuse tables that are more than one version away from what this pgflow writes.
+
+    A table that has lost its comment is taken as it is.
+
+    Args:
+        table: The table's qualified name, for the message.
+        comment: Its comment.
+
+    Raises:
+        OtherLayout: It is older, or newer.
+    """
+    found = layout(comment)
+    if found is None or abs(found - VERSION) <= 1:
+        return
+    if found < VERSION:
+        why = (
+            f"this pgflow writes layout {VERSION}, and layout {VERSION - 1} while a migration is "
+            "under way. Migrate them: `alembic revision --autogenerate` and `alembic upgrade "
+            "head`, or `pgflow migrate`."
+        )
+    else:
+        why = (
+            f"this pgflow knows layout {VERSION} and works on layout {VERSION + 1} at most: "
+            "another program has migrated them. Upgrade pgflow: `pip install --upgrade pgflow`."
+        )
+    raise OtherLayout(
+        f"pgflow's own table {table} has layout {found}, and {why}",
+        table=table,
+        found=found,
+        expected=VERSION,
+    )
 
 
 def _runs(metadata: MetaData, schema: str) -> Table:

@@ -38,6 +38,7 @@ def table(
     base: Any = ...,
     mode: str | None = ...,
     system_columns: Mapping[str, str | None] | None = ...,
+    renamed_from: str | None = ...,
     plugins: Sequence[PluginSource] | None = ...,
     extra_plugins: Sequence[PluginSource] | None = ...,
     config: Config | None = ...,
@@ -55,6 +56,7 @@ def table(
     base: Any = None,
     mode: str | None = None,
     system_columns: Mapping[str, str | None] | None = None,
+    renamed_from: str | None = None,
     plugins: Sequence[PluginSource] | None = None,
     extra_plugins: Sequence[PluginSource] | None = None,
     config: Config | None = None,
@@ -74,6 +76,7 @@ def table(
             its pipelines then has to stand here.
         mode: How pipelines fill the table; it gets the system columns of that mode at once.
         system_columns: New names of system columns, and None for those to be left out.
+        renamed_from: What the table was called, perhaps with its schema; a migration renames it.
         plugins: Plugins of the table.
         extra_plugins: More plugins of the table.
         config: Configuration in force; by default the one attached to the MetaData.
@@ -96,6 +99,7 @@ def table(
             local_names=_names_around(sys._getframe(1)),
             options=sync_defaults(owner, mode, cast(Mapping[str, Any], defaults)),
             system_columns=system_columns,
+            renamed_from=renamed_from,
         )
         home = _home(metadata, base, owner) or _default_metadata()
         return _declare(decorated, read, TableFactory, home, base, config, plugins, extra_plugins)
@@ -188,6 +192,7 @@ def register_table(
     base: Any = None,
     metadata: MetaData | None = None,
     schema: str | None = None,
+    renamed_from: str | None = None,
     config: Config | None = None,
     plugins: Sequence[PluginSource] | None = None,
     extra_plugins: Sequence[PluginSource] | None = None,
@@ -198,6 +203,7 @@ def register_table(
         base: A SQLAlchemy `DeclarativeBase`: its MetaData is used, and the class is mapped.
         metadata: Where the table is put; required without `base`.
         schema: The table's schema; by default `__schema__`, or what `__table_args__` says.
+        renamed_from: What the table was called, perhaps with its schema; a migration renames it.
         config: Configuration in force; by default the one attached to the MetaData.
         plugins: Plugins of the table, such as `UUIDV4PKPlugin()`.
         extra_plugins: More plugins of the table.
@@ -220,7 +226,7 @@ def register_table(
                 table=owner,
             )
         names = _names_around(sys._getframe(1))
-        read = read_class(decorated, schema=schema, local_names=names)
+        read = read_class(decorated, schema=schema, local_names=names, renamed_from=renamed_from)
         factory = TableFactory if read.spec.primary_key.columns else SimpleTable
         return _declare(decorated, read, factory, home, base, config, plugins, extra_plugins)
 

@@ -606,6 +606,22 @@ class MissingTable(PgflowError):
     """The target, one of its columns, or pgflow's own tables are not in the database."""
 
 
+class OtherLayout(PgflowError):
+    """pgflow's own tables are too old for this pgflow, or too new: migrate them, or upgrade it.
+
+    Attributes:
+        table: The table.
+        found: The version of its layout.
+        expected: The version that this pgflow writes.
+    """
+
+    def __init__(self, message: str, *, table: str, found: int, expected: int) -> None:
+        super().__init__(message)
+        self.table = table
+        self.found = found
+        self.expected = expected
+
+
 class UnsuitableTransaction(PgflowError):
     """A run was asked to join a transaction in which it could not keep its promises."""
 
@@ -714,6 +730,257 @@ class TargetsFailed(PgflowError):
 
 class BrokenHistory(PgflowError, AssertionError):
     """A table with versions does not tell one consistent history."""
+
+
+# --- migrations ----------------------------------------------------------------------
+
+
+class MigrationRefused(PgflowError):
+    """No migration can lead safely from the live database to what is declared."""
+
+
+class ForeignDependent(MigrationRefused):
+    """What must be dropped, if only to be made again, is needed by something that is not ours.
+
+    Attributes:
+        objects: What needs it, in words.
+        needed: What would have to be dropped or changed.
+    """
+
+    def __init__(self, message: str, *, objects: tuple[str, ...], needed: str) -> None:
+        super().__init__(message)
+        self.objects = objects
+        self.needed = needed
+
+
+class CannotChange(MigrationRefused):
+    """An object cannot become what is declared without losing its data.
+
+    Attributes:
+        object: What would have to be dropped and made again.
+    """
+
+    def __init__(self, message: str, *, object: str) -> None:  # noqa: A002 (the word users know)
+        super().__init__(message)
+        self.object = object
+
+
+class MissingValue(MigrationRefused):
+    """A new NOT NULL column of a filled table has neither a default nor a backfill.
+
+    Attributes:
+        column: The column, with its table.
+    """
+
+    def __init__(self, message: str, *, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+class AmbiguousRename(MigrationRefused):
+    """Two declared objects say that they are the same live one under a new name.
+
+    Attributes:
+        objects: Both, in words.
+    """
+
+    def __init__(self, message: str, *, objects: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.objects = objects
+
+
+class MigrationCycle(MigrationRefused):
+    """Steps of a migration wait for each other, so that none can come first.
+
+    Attributes:
+        chain: The steps' titles, ending where it began.
+    """
+
+    def __init__(self, message: str, *, chain: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.chain = chain
+
+
+class FilesExist(PgflowError):
+    """`pgflow init` found files where it would write its own; it has written nothing.
+
+    Attributes:
+        directory: The project's directory.
+        files: The files that are there.
+    """
+
+    def __init__(self, message: str, *, directory: str, files: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.directory = directory
+        self.files = files
+
+
+class ManagedByAlembic(PgflowError):
+    """`pgflow migrate` would change a database whose changes come from Alembic's files.
+
+    Attributes:
+        table: Alembic's version table.
+    """
+
+    def __init__(self, message: str, *, table: str) -> None:
+        super().__init__(message)
+        self.table = table
+
+
+class HazardsNotConfirmed(PgflowError):
+    """`pgflow migrate` was not allowed to do what locks tables or deletes data.
+
+    Attributes:
+        titles: The steps that would.
+    """
+
+    def __init__(self, message: str, *, titles: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.titles = titles
+
+
+class CannotEject(PgflowError):
+    """`pgflow eject` cannot leave plain tables: something depends on what would go."""
+
+
+class AmbiguousSchema(PgflowError):
+    """SQL cannot be respelled for another schema, as a word in it may mean several things.
+
+    Attributes:
+        schema: The schema for which it is written.
+    """
+
+    def __init__(self, message: str, *, schema: str) -> None:
+        super().__init__(message)
+        self.schema = schema
+
+
+class TenantNotMigrated(PgflowError):
+    """A migration cannot be run for a tenant as it is written.
+
+    Attributes:
+        tenant: The tenant's schema.
+    """
+
+    def __init__(self, message: str, *, tenant: str) -> None:
+        super().__init__(message)
+        self.tenant = tenant
+
+
+class UnwritableStatement(PgflowError):
+    """A statement cannot stand in a migration file.
+
+    Attributes:
+        sql: The statement.
+    """
+
+    def __init__(self, message: str, *, sql: str) -> None:
+        super().__init__(message)
+        self.sql = sql
+
+
+class MalformedMigrationSettings(PgflowError):
+    """What says how migrations are made is misspelt, or makes no sense."""
+
+
+class NotAConfig(PgflowError, TypeError):
+    """What was given as pgflow's configuration is something else."""
+
+
+class MixedMetadata(PgflowError):
+    """Some of the MetaData that Alembic was given went through `configure_metadata`, some not."""
+
+
+class LockNotGranted(PgflowError):
+    """A migration waited for a lock in every try, so that nothing of it was done.
+
+    Attributes:
+        blockers: Who holds the locks: process, role, application and last query, in words.
+    """
+
+    def __init__(self, message: str, *, blockers: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.blockers = blockers
+
+
+class CatalogueChanging(PgflowError):
+    """Others drop objects faster than their schemas can be read."""
+
+
+class OutsideTransaction(PgflowError):
+    """A statement that cannot run in a transaction was given a connection that is in one."""
+
+
+class InvalidDeclaration(DeclarationError):
+    """SQL that is declared for migrations is not valid, or is no declaration.
+
+    Attributes:
+        sql: The statement, or the whole text if it cannot be parsed; None where there is none.
+    """
+
+    def __init__(self, message: str, *, sql: str | None = None) -> None:
+        super().__init__(message)
+        self.sql = sql
+
+
+class DeclaredTwice(DeclarationError):
+    """Two declarations make the same object.
+
+    Attributes:
+        name: The object in full.
+        origins: Both places.
+    """
+
+    def __init__(self, message: str, *, name: str, origins: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.name = name
+        self.origins = origins
+
+
+class DeclarationRefused(PgflowError):
+    """The server does not accept a declared object, tried out in a scratch schema.
+
+    Attributes:
+        sql: The statement as it was declared.
+        origin: Where it was declared.
+    """
+
+    def __init__(self, message: str, *, sql: str, origin: str) -> None:
+        super().__init__(message)
+        self.sql = sql
+        self.origin = origin
+
+
+class ScratchRefused(PgflowError):
+    """This connection may not try out declared objects: give a `shadow=` database."""
+
+
+class UnfitShadow(PgflowError):
+    """The shadow database is of another version, or is not empty."""
+
+
+class PasswordDeclared(DeclarationError):
+    """A role is declared with a password, which would end up in migration files.
+
+    Attributes:
+        role: The role's name.
+    """
+
+    def __init__(self, message: str, *, role: str) -> None:
+        super().__init__(message)
+        self.role = role
+
+
+class UnknownRole(DeclarationError, LookupError):
+    """A declaration changes a role that neither a declaration nor the server knows.
+
+    Attributes:
+        role: The role's name.
+    """
+
+    def __init__(self, message: str, *, role: str) -> None:
+        super().__init__(message)
+        self.role = role
 
 
 # --- the demo ------------------------------------------------------------------------

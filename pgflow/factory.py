@@ -13,6 +13,7 @@ from pgflow.resolve.config import Config
 from pgflow.resolve.context import FactoryContext
 from pgflow.resolve.explain import Explanation
 from pgflow.resolve.plugin import Plugin, check_pg_version, min_pg_version
+from pgflow.resolve.requirements import note_requirements
 from pgflow.resolve.resolution import resolve
 from pgflow.resolve.wiring import Entry, PluginSource, enter, enter_one
 
@@ -75,6 +76,8 @@ class ResourceFactory:
         self.plugins: list[Plugin] = self._resolution.plugins
         self.ctx = self._context(given)
         self._resolution.run(self.ctx)
+        owner = f"{type(self).__name__} {idents.qualify(self.schemaname, self.tablename)}"
+        note_requirements(metadata, owner, self.plugins)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.tablename!r}, {self.schemaname!r})"

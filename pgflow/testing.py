@@ -53,12 +53,13 @@ def assert_scd2(connection: Connection, table: Any, keys: Sequence[str] | None =
             by,
             sql("{c} IS DISTINCT FROM ({end} IS NULL)", c=name("t", system.is_current), end=end),
         )
-    session = Session(connection)
-    for what, check in checks.items():
-        found = session.run(check + sql(" LIMIT {n}::int", n=bind(5)), "check the history").rows
-        if found:
-            spelt = "; ".join(", ".join(f"{k}={v!r}" for k, v in row.items()) for row in found)
-            raise BrokenHistory(f"{core.fullname} has {what}: {spelt}")
+    with connection.begin_nested() if connection.in_transaction() else connection.begin():
+        session = Session(connection)
+        for what, check in checks.items():
+            found = session.run(check + sql(" LIMIT {n}::int", n=bind(5)), "check the history").rows
+            if found:
+                spelt = "; ".join(", ".join(f"{k}={v!r}" for k, v in row.items()) for row in found)
+                raise BrokenHistory(f"{core.fullname} has {what}: {spelt}")
 
 
 def _where(core: Any, by: Sequence[str], condition: Sql) -> Sql:

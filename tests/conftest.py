@@ -29,6 +29,15 @@ THROW_AWAY = {
 _numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has nothing to do with a database, if `PGFLOW_TEST_DATABASE_ONLY` says so."""
+    if not os.environ.get("PGFLOW_TEST_DATABASE_ONLY"):
+        return
+    about = [item for item in items if "server" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(about)])
+    items[:] = about
+
+
 @pytest.fixture(scope="session")
 def server_directory() -> Iterator[Path]:
     """A directory with a short path that the server's account can enter; deleted at the end."""

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pgflow.cli.command import command
+from pgflow.cli.migrations import add_commands
 from pgflow.cli.options import (
     All,
     Connection,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 connections = typer.Typer(help="Look at connections.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(connections, name="connections")
+add_commands(app)
 
 
 def main() -> None:

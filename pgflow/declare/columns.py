@@ -15,9 +15,11 @@ from sqlalchemy.schema import FetchedValue, SchemaItem
 from pgflow import idents
 from pgflow.declare.markers import (
     MARKER_FUNCTIONS,
+    BackfillMarker,
     NaturalKeyMarker,
     NullableMarker,
     PrimaryKeyMarker,
+    RenamedFromMarker,
 )
 from pgflow.errors import (
     DuplicateColumn,
@@ -225,10 +227,11 @@ class _Said:
     natural_keys: tuple[str, ...]
     nullable: bool
     items: list[SchemaItem | FetchedValue]
+    info: dict[str, str]
 
 
 def _sort_extras(owner: str, name: str, extras: tuple[Any, ...]) -> _Said:
-    said = _Said(None, (), False, [])
+    said = _Said(None, (), False, [], {})
     for extra in extras:
         _refuse_uncalled(owner, name, extra)
         if isinstance(extra, PrimaryKeyMarker):
@@ -237,6 +240,10 @@ def _sort_extras(owner: str, name: str, extras: tuple[Any, ...]) -> _Said:
             said.natural_keys += (extra.group,)
         elif isinstance(extra, NullableMarker):
             said.nullable = True
+        elif isinstance(extra, RenamedFromMarker):
+            said.info["renamed_from"] = extra.name
+        elif isinstance(extra, BackfillMarker):
+            said.info["backfill"] = extra.expression
         elif isinstance(extra, sa.Column):
             raise InvalidColumn(
                 f"{owner}.{name}: a Column cannot stand in Annotated. Assign it, as in "
@@ -291,6 +298,7 @@ def _build(owner: str, name: str, kind: Any, said: _Said, nullable: bool) -> Dec
         *said.items,
         primary_key=key is not None,
         nullable=nullable,
+        info=said.info or None,
         # Without this SQLAlchemy would make every whole-number key a BIGSERIAL.
         autoincrement="auto" if counted else False,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgflow.errors import InvalidColumn
+from pgflow import idents
+from pgflow.errors import InvalidColumn, InvalidIdentifier
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,28 @@ class NaturalKeyMarker:
 @dataclass(frozen=True)
 class NullableMarker:
     """What `nullable()` gives."""
+
+
+@dataclass(frozen=True)
+class RenamedFromMarker:
+    """What `renamed_from()` gives.
+
+    Attributes:
+        name: What the column was called.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class BackfillMarker:
+    """What `backfill()` gives.
+
+    Attributes:
+        expression: SQL over the other columns of the row.
+    """
+
+    expression: str
 
 
 def pk(*, autoincrement: bool = False) -> PrimaryKeyMarker:
@@ -74,9 +97,53 @@ def nullable() -> NullableMarker:
     return NullableMarker()
 
 
+def renamed_from(name: str) -> RenamedFromMarker:
+    """Say what a column was called, so that a migration renames it instead of dropping it.
+
+    It may stay when the migration has run: it has no effect where the old column is gone.
+
+    Args:
+        name: The column's former name.
+
+    Returns:
+        A marker for `Annotated`. A SQLAlchemy column says `info={"renamed_from": ...}`.
+
+    Raises:
+        InvalidColumn: This is no name.
+    """
+    try:
+        return RenamedFromMarker(idents.truncate(name))
+    except (InvalidIdentifier, AttributeError, TypeError):
+        raise InvalidColumn(
+            f"renamed_from({name!r}): give the column's former name, such as 'mail'."
+        ) from None
+
+
+def backfill(expression: str) -> BackfillMarker:
+    """Say what existing rows get when a migration makes a column NOT NULL, or adds it so.
+
+    Args:
+        expression: An SQL expression, which may name other columns of the row.
+
+    Returns:
+        A marker for `Annotated`. A SQLAlchemy column says `info={"backfill": ...}`.
+
+    Raises:
+        InvalidColumn: This is no SQL text.
+    """
+    if not isinstance(expression, str) or not expression.strip():
+        raise InvalidColumn(
+            f"backfill({expression!r}): give an SQL expression as text, such as \"'unknown'\" or "
+            "'lower(email)'."
+        )
+    return BackfillMarker(expression.strip())
+
+
 #: The markers as functions, for recognising one that was not called.
 MARKER_FUNCTIONS: dict[object, str] = {
     pk: "pk()",
     natural_key: "natural_key()",
     nullable: "nullable()",
+    renamed_from: "renamed_from('old_name')",
+    backfill: "backfill('sql')",
 }

@@ -98,6 +98,7 @@ class TableSpec:
         system_columns: New names of system columns, and None for those to be left out.
         options: What the table says to its pipelines.
         table_options: What SQLAlchemy's `Table` takes besides, such as `comment`.
+        renamed_from: What the table was called, perhaps with its schema, or None.
     """
 
     name: str
@@ -110,6 +111,7 @@ class TableSpec:
     system_columns: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
     options: SyncOptions = field(default_factory=SyncOptions)
     table_options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    renamed_from: str | None = None
 
     @property
     def label(self) -> str:
@@ -120,6 +122,14 @@ class TableSpec:
     def columns(self) -> tuple[Column[Any], ...]:
         """The declared columns."""
         return tuple(item for item in self.items if isinstance(item, Column))
+
+    @property
+    def all_table_options(self) -> dict[str, Any]:
+        """What SQLAlchemy's `Table` takes besides, with what migrations read in `Table.info`."""
+        options = dict(self.table_options)
+        if self.renamed_from is not None:
+            options["info"] = {**(options.get("info") or {}), "renamed_from": self.renamed_from}
+        return options
 
     def key_candidates(self, keys: tuple[str, ...] | None = None) -> tuple[KeyCandidate, ...]:
         """List what could serve as merge key, the one that wins first.
@@ -159,6 +169,7 @@ class TableSpec:
             "system_columns": dict(self.system_columns),
             "options": self.options.given(),
             "table_options": dict(self.table_options),
+            "renamed_from": self.renamed_from,
         }
 
     def __eq__(self, other: object) -> bool:

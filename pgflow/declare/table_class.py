@@ -13,7 +13,7 @@ from pgflow.declare.expressions import validate_column_references
 from pgflow.declare.items import Unique, validate_schema_items
 from pgflow.declare.options import SyncOptions, check_columns
 from pgflow.declare.resource import KeyCandidate, TableSpec
-from pgflow.errors import ForeignDecorator, InvalidItem, MissingSchema
+from pgflow.errors import ForeignDecorator, InvalidItem, InvalidOption, MissingSchema
 
 
 def snake_case(name: str) -> str:
@@ -45,6 +45,7 @@ def read_class(
     local_names: Mapping[str, object],
     options: SyncOptions | None = None,
     system_columns: Mapping[str, str | None] | None = None,
+    renamed_from: str | None = None,
 ) -> TableClass:
     """Read a class into the declaration of a table.
 
@@ -55,6 +56,7 @@ def read_class(
         local_names: Names of the function in which the class stands, for its annotations.
         options: What the table says to its pipelines.
         system_columns: New names of system columns, and None for those to be left out.
+        renamed_from: What the table was called, perhaps with its schema.
 
     Returns:
         The declaration; nothing is put on a MetaData.
@@ -92,10 +94,32 @@ def read_class(
         system_columns=dict(system_columns or {}),
         options=said,
         table_options=table_options,
+        renamed_from=former_name(renamed_from, table),
     )
     _check_names(spec)
     renamed = {each.attribute: each.column.name for each in declared}
     return TableClass(cls, spec, {a: c for a, c in renamed.items() if a != c})
+
+
+def former_name(name: str | None, table: str) -> str | None:
+    """Check what a table is said to have been called.
+
+    Args:
+        name: The former name, `orders` or `sales.orders`, or None.
+        table: The table, for the message.
+
+    Returns:
+        The same name.
+
+    Raises:
+        InvalidOption: This is no name.
+    """
+    if name is not None and (not isinstance(name, str) or not name or "\0" in name):
+        raise InvalidOption(
+            f"table {table}: renamed_from={name!r} is no name: give the table's former name, such "
+            "as 'orders', or 'sales.orders' if it was in another schema."
+        )
+    return name
 
 
 def refuse_foreign(cls: type, *, mapped: bool = False) -> None:

@@ -46,7 +46,7 @@ def create_table(
     metadata: MetaData,
     columns: Sequence[Column[Any]],
     items: Iterable[SchemaItem] = (),
-    comment: str | None = None,
+    **options: Any,
 ) -> Table:
     """Put a table on a MetaData, with explicit names for all its constraints.
 
@@ -56,7 +56,8 @@ def create_table(
         metadata: Where it goes.
         columns: Its columns; names of more than 63 bytes are shortened as the server does it.
         items: SQLAlchemy's constraints and indexes.
-        comment: A comment for the database.
+        **options: What SQLAlchemy's `Table` takes besides: `comment`, `info`,
+            `postgresql_partition_by`, ...
 
     Returns:
         The table.
@@ -64,6 +65,7 @@ def create_table(
     Raises:
         DuplicateTable: The MetaData has a table or an index of that name.
         DuplicateColumn: Two columns have one name.
+        InvalidItem: SQLAlchemy does not know an option.
     """
     name = idents.truncate(name)
     schema = None if schema is None else idents.truncate(schema)
@@ -78,9 +80,23 @@ def create_table(
     check_distinct(qualified, columns)
     items = [_unattached(item, qualified) for item in items]
     _place_enums(name, schema, columns)
-    table = Table(name, metadata, *columns, *items, schema=schema, comment=comment)
+    table = _table(name, metadata, [*columns, *items], {**options, "schema": schema}, qualified)
     name_constraints(table)
     return table
+
+
+def _table(
+    name: str, metadata: MetaData, parts: list[Any], options: dict[str, Any], label: str
+) -> Table:
+    try:
+        return Table(name, metadata, *parts, **options)
+    except (ArgumentError, TypeError) as error:
+        given = ", ".join(sorted(set(options) - {"schema"}))
+        if not given:
+            raise
+        raise InvalidItem(
+            f"table {label}: SQLAlchemy refuses its options ({given}): {error}", table=label
+        ) from error
 
 
 def _place_enums(table: str, schema: str | None, columns: Iterable[Column[Any]]) -> None:

@@ -59,6 +59,8 @@ class SystemColumn:
         kind: What it holds.
         nullable: Whether it takes NULL.
         flags: For `is_current`: the column whose NULL makes a version current.
+        backfill: What rows get that are there before the column is, as SQL. A column that is there
+            keeps what it has, NULLs too: nobody knows since when such a row is valid.
     """
 
     role: str
@@ -66,6 +68,7 @@ class SystemColumn:
     kind: Kind
     nullable: bool = True
     flags: str = ""
+    backfill: str = ""
 
     def make(self) -> Column[Any]:
         """Return a new column for a table."""
@@ -78,7 +81,8 @@ class SystemColumn:
             return Column(self.name, _type(self.kind), computed, nullable=False)
         if self.kind == "number":
             return Column(self.name, _type(self.kind), sa.Identity(always=True), nullable=False)
-        return Column(self.name, _type(self.kind), nullable=self.nullable)
+        info = {"backfill_when_new": self.backfill} if self.backfill else None
+        return Column(self.name, _type(self.kind), nullable=self.nullable, info=info)
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,17 @@ def _column(role: str, name: str, present: Mapping[str, str]) -> SystemColumn:
     kind = _CATALOGUE[role][1]
     nullable = role not in ("_loaded_at", "valid_from", "is_current")
     flags = present["valid_to"] if kind == "flag" else ""
-    return SystemColumn(role, name, kind, nullable, flags)
+    backfill = _first_version(present) if role == "valid_from" else ""
+    return SystemColumn(role, name, kind, nullable, flags, backfill)
+
+
+def _first_version(present: Mapping[str, str]) -> str:
+    """Say since when rows are known that become first versions: when they were last written.
+
+    A table that had no such column has got it by then, and it says when it did.
+    """
+    loaded_at = present.get("_loaded_at")
+    return idents.quote(loaded_at) if loaded_at is not None else "now()"
 
 
 def _type(kind: Kind) -> sa.types.TypeEngine[Any]:

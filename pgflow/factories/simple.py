@@ -10,7 +10,7 @@ from sqlalchemy import MetaData, Table
 from pgflow import idents
 from pgflow.declare.items import Unique, is_schema_item_not_primary_key, validate_schema_items
 from pgflow.declare.resource import KeyCandidate, SyncDefaults, TableSpec, sync_defaults
-from pgflow.declare.table_class import refuse_foreign
+from pgflow.declare.table_class import former_name, refuse_foreign
 from pgflow.emit.history import check_overrides
 from pgflow.errors import DeclarationError, MissingSchema
 from pgflow.factory import ResourceFactory
@@ -46,6 +46,7 @@ class TableFactory(ResourceFactory):
         extra_plugins: Beside them.
         mode: How pipelines fill the table; it gets the system columns of that mode at once.
         system_columns: New names of system columns, and None for those to be left out.
+        renamed_from: What the table was called, perhaps with its schema; a migration renames it.
         spec: The whole declaration, where a class was read into one.
         **defaults: Options for the table's pipelines, such as `keys` or `handle_deletes`.
 
@@ -80,6 +81,7 @@ class TableFactory(ResourceFactory):
         extra_plugins: Sequence[PluginSource] | None = None,
         mode: str | None = None,
         system_columns: Mapping[str, str | None] | None = None,
+        renamed_from: str | None = None,
         spec: TableSpec | None = None,
         **defaults: Unpack[SyncDefaults],
     ) -> None:
@@ -100,6 +102,7 @@ class TableFactory(ResourceFactory):
             mode=mode,
             system_columns=dict(system_columns or {}),
             options=options,
+            renamed_from=former_name(renamed_from, label),
         )
         super().__init__(
             tablename,

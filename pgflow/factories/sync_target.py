@@ -98,7 +98,11 @@ class SyncTarget(ResourceFactory):
             spec=spec,
             inputs=self._inputs,
         )
-        bookkeeping.want(factory.table.metadata, self.config.utility_schema)
+        bookkeeping.want(
+            factory.table.metadata,
+            self.config.utility_schema,
+            self.config.utility_schema_renamed_from,
+        )
 
     def _complete(self, plugins: list[Plugin]) -> list[Plugin]:
         """Leave out shared plugins that need a new table; add what gives system columns."""

@@ -142,6 +142,9 @@ def refuse_early(spec: SyncSpec) -> Statement:
     )
 
 
+_ENDS_LATER = "an older version ends later; one that is open has no end, not one far away"
+
+
 def refuse_overlap(spec: SyncSpec) -> Statement:
     """Name keys that reappear before the end of a version that was closed."""
     text = sql(
@@ -159,9 +162,7 @@ def refuse_overlap(spec: SyncSpec) -> Statement:
         "name the keys that were closed after this run's instant",
         text,
         when=("insert",),
-        refuses=lambda found: (
-            _too_early(spec, "an older version ends later", _spell(spec, found)) if found else None
-        ),
+        refuses=lambda found: _too_early(spec, _ENDS_LATER, _spell(spec, found)) if found else None,
     )
 
 

@@ -38,7 +38,7 @@ class SimpleTablePlugin(Plugin):
         columns = _columns(ctx)
         items = [item for item in ctx.table_items if not isinstance(item, Column)]
         spec = ctx.spec if isinstance(ctx.spec, TableSpec) else None
-        options = dict(spec.table_options) if spec is not None else {}
+        options = spec.all_table_options if spec is not None else {}
         table = create_table(ctx.tablename, ctx.schemaname, ctx.metadata, columns, items, **options)
         ctx[self.table_key] = table
         ctx[ROOT] = table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import MetaData, Table
 
 from pgflow import idents
 from pgflow.errors import DuplicatePipeline
@@ -22,10 +22,13 @@ class Contents:
     Attributes:
         pipelines: Pipelines by name.
         tables: Table factories by qualified name; targets of the pipelines among them.
+        metadatas: The MetaData objects of those tables, and of whatever else the modules hold:
+            MetaData, Core tables, models.
     """
 
     pipelines: Mapping[str, Pipeline]
     tables: Mapping[str, TableFactory]
+    metadatas: tuple[MetaData, ...] = ()
 
 
 def find(modules: Iterable[ModuleType]) -> Contents:
@@ -43,7 +46,9 @@ def find(modules: Iterable[ModuleType]) -> Contents:
     pipelines: dict[str, Pipeline] = {}
     places: dict[str, str] = {}
     tables: dict[str, TableFactory] = {}
+    metadatas: dict[int, MetaData] = {}
     for place, value in _objects(modules):
+        _note(metadatas, value)
         if isinstance(value, Pipeline):
             known = pipelines.setdefault(value.name, value)
             if known is not value:
@@ -54,7 +59,9 @@ def find(modules: Iterable[ModuleType]) -> Contents:
     for pipeline in pipelines.values():
         for target in pipeline.spec.targets:
             _keep(tables, table_factory(target.table))
-    return Contents(pipelines, tables)
+    for factory in tables.values():
+        _note(metadatas, factory.table)
+    return Contents(pipelines, tables, tuple(metadatas.values()))
 
 
 def table_factory(value: object) -> TableFactory | None:
@@ -86,6 +93,13 @@ def path(value: Any) -> tuple[str | None, str]:
 def _keep(tables: dict[str, TableFactory], factory: TableFactory | None) -> None:
     if factory is not None:
         tables.setdefault(label(factory), factory)
+
+
+def _note(metadatas: dict[int, MetaData], value: object) -> None:
+    """Note the MetaData that an object is, or is on."""
+    found = getattr(value, "metadata", None) if isinstance(value, (Table, type)) else value
+    if isinstance(found, MetaData):
+        metadatas.setdefault(id(found), found)
 
 
 def _objects(modules: Iterable[ModuleType]) -> Iterator[tuple[str, object]]:

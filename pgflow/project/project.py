@@ -29,10 +29,13 @@ class Project:
     Attributes:
         pipelines: Pipelines by name, in the order of declaration.
         tables: Table factories by qualified name, in the order of declaration.
+        metadatas: The MetaData objects that the tables are on, and those of Core tables and
+            models that the modules hold.
     """
 
     pipelines: Mapping[str, Pipeline]
     tables: Mapping[str, TableFactory]
+    metadatas: tuple[MetaData, ...] = ()
 
     @classmethod
     def load(cls, modules: Sequence[str] | None = None) -> Project:
@@ -52,13 +55,7 @@ class Project:
             DuplicatePipeline: Two pipelines have one name.
         """
         contents = find(load_modules(modules))
-        return cls(contents.pipelines, contents.tables)
-
-    @property
-    def metadatas(self) -> tuple[MetaData, ...]:
-        """The MetaData objects that the tables are on."""
-        found = {id(t.table.metadata): t.table.metadata for t in self.tables.values()}
-        return tuple(found.values())
+        return cls(contents.pipelines, contents.tables, contents.metadatas)
 
     @cached_property
     def in_order(self) -> tuple[Pipeline, ...]:

@@ -24,6 +24,8 @@ class Config:
         plugins: Plugins for every factory.
         extensions: Extensions in use; each comes after those it depends on.
         utility_schema: Schema of pgflow's own tables and functions.
+        utility_schema_renamed_from: The schema in which they were before: the next migration
+            moves them with all that they hold.
 
     Raises:
         ExtensionError: The extensions do not fit together.
@@ -35,8 +37,11 @@ class Config:
         plugins: Iterable[PluginSource] = (),
         extensions: Iterable[Extension] = (),
         utility_schema: str = "pgflow",
+        utility_schema_renamed_from: str | None = None,
     ) -> None:
         self.utility_schema = idents.truncate(utility_schema)
+        former = utility_schema_renamed_from
+        self.utility_schema_renamed_from = None if former is None else idents.truncate(former)
         self._plugins: list[Entry] = []
         self._extensions: list[Extension] = []
         self._extension_plugins: list[Entry] = []

@@ -142,9 +142,20 @@ class Source:
     misfits: tuple[tuple[SourceColumn, str], ...]
 
 
-def present(session: Session, *relations: str) -> dict[str, bool]:
-    """Tell which tables exist, by qualified name."""
-    checks = (sql("to_regclass({r}::text) IS NOT NULL", r=bind(r, "relation")) for r in relations)
+def comments(session: Session, *relations: str) -> dict[str, str | None]:
+    """Return the comments of tables by qualified name: empty where there is none.
+
+    Returns:
+        None for a table that does not exist.
+    """
+    checks = (
+        sql(
+            "CASE WHEN to_regclass({r}::text) IS NOT NULL THEN"
+            " coalesce(obj_description(to_regclass({r}::text), 'pg_class'), '') END",
+            r=bind(r, "relation"),
+        )
+        for r in relations
+    )
     columns = ", ".join(f"{{c{i}}} AS r{i}" for i in range(len(relations)))
     text = sql("SELECT " + columns, **{f"c{i}": check for i, check in enumerate(checks)})
     row = session.run(text, "look for the tables").rows[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pgflow import bookkeeping
 from pgflow.declare.options import nearest
 from pgflow.declare.sources import SourceTable
 from pgflow.errors import MissingTable, SourceMismatch
@@ -22,17 +23,21 @@ _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
 def require_tables(session: Session, job: Job) -> None:
-    """Refuse to run where the target or pgflow's own tables are missing.
+    """Refuse to run where the target or pgflow's own tables are missing or of another version.
 
     Raises:
         MissingTable: One of them is not in the database.
+        OtherLayout: pgflow's own tables are too old, or too new.
     """
     wanted = (job.draft.target.label, *job.own_tables)
-    missing = [t for t, there in catalogue.present(session, *wanted).items() if not there]
+    comments = catalogue.comments(session, *wanted)
+    missing = [table for table, comment in comments.items() if comment is None]
     if missing:
         raise MissingTable(
             f"{job.pipeline}: the database has no table {' and no table '.join(missing)}. {_REMEDY}"
         )
+    for table in job.own_tables:
+        bookkeeping.check_layout(table, comments[table])
 
 
 def gather(session: Session, job: Job, source: Sql | SourceTable) -> SyncSpec:

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from sqlalchemy import URL
 
-from tests.benchmarks import budgets, client
+from tests.benchmarks import budgets, client, migrations
 from tests.benchmarks.budgets import Line
 from tests.benchmarks.cases import SIZES, chosen, named
 from tests.benchmarks.contest import hold
@@ -18,6 +18,8 @@ from tests.benchmarks.databases import Databases
 from tests.benchmarks.server import dial, server
 
 _TINY = 10
+#: The number of tables for which autogenerate has a budget.
+_JUDGED = 100
 
 
 def main() -> int:
@@ -70,8 +72,27 @@ def _client_lines(url: URL) -> Iterator[Line]:
         yield budgets.judge_seconds(what, seconds, budgets.FACTORIES)
     with closing(Databases(url, _TINY)) as databases:
         hand, pgflow = client.overhead(databases)
-    what = f"sync of {_TINY} rows beyond hand-written SQL"
-    yield budgets.judge_seconds(what, pgflow - hand, budgets.OVERHEAD)
+        what = f"sync of {_TINY} rows beyond hand-written SQL"
+        yield budgets.judge_seconds(what, pgflow - hand, budgets.OVERHEAD)
+        yield from _migration_lines(databases)
+
+
+def _migration_lines(databases: Databases) -> Iterator[Line]:
+    for tables in (100, 300):
+        with databases.empty() as url:
+            target = url.render_as_string(hide_password=False)
+            metadata = migrations.schema(tables)
+            new = migrations.autogenerate(target, metadata)
+            yield budgets.tell_seconds(
+                f"autogenerate, {tables} tables, {new.operations} steps", new.seconds
+            )
+            migrations.create(target, metadata)
+            same = migrations.autogenerate(target, metadata)
+            what = f"autogenerate, {tables} tables, {same.operations} steps"
+            if tables == _JUDGED:
+                yield budgets.judge_seconds(what, same.seconds, budgets.AUTOGENERATE)
+            else:
+                yield budgets.tell_seconds(what, same.seconds)
 
 
 def _memory(databases: Databases, rows: int) -> Line:

@@ -16,6 +16,8 @@ IMPORT = 1.3
 OVERHEAD = 0.020
 #: Seconds for a thousand factories.
 FACTORIES = 2.0
+#: Seconds of autogenerate over a hundred tables with views and triggers, nothing changed.
+AUTOGENERATE = 3.0
 
 _TITLES = ("", "hand cpu", "pgflow cpu", "ratio", "hand s", "pgflow s", "ratio", "")
 _WIDTHS = (42, 9, 11, 7, 8, 9, 7, 12)
@@ -63,6 +65,11 @@ def judge_seconds(what: str, seconds: float, limit: float) -> Line:
     """Judge a time that has a limit of its own."""
     text = f"{what:<{_WIDTHS[0]}}{seconds * 1000:>9.1f} ms"
     return _judge(text, seconds, limit, f"{limit * 1000:.0f} ms")
+
+
+def tell_seconds(what: str, seconds: float) -> Line:
+    """Tell a time that has no limit."""
+    return Line(f"{what:<{_WIDTHS[0]}}{seconds * 1000:>9.1f} ms")
 
 
 def judge_import(what: str, seconds: float, floor: float) -> Line:

@@ -69,6 +69,17 @@ class Databases:
         yield self._server.set(database=name)
         self._drop(name)
 
+    @contextmanager
+    def empty(self) -> Iterator[URL]:
+        """Provide an empty database.
+
+        Yields:
+            Its URL. Whoever connects to it disconnects before the end.
+        """
+        name = self._create("empty")
+        yield self._server.set(database=name)
+        self._drop(name)
+
     def _with_target(self, case: Case) -> str:
         """Return the database that has a case's target; cases that start alike share it."""
         key = (case.mode, case.keyed, case.filled)

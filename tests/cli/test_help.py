@@ -29,7 +29,21 @@ def test_help_names_every_command_and_the_exit_codes(invoke: Invoke) -> None:
     """One look at --help shows what there is, and what scripts can rely on."""
     ran = invoke("--help")
     assert ran.code == 0
-    commands = ("demo", "list", "explain", "preview", "dry-run", "sync", "history", "connections")
+    commands = (
+        "init",
+        "migrate",
+        "drift",
+        "eject",
+        "tenants",
+        "demo",
+        "list",
+        "explain",
+        "preview",
+        "dry-run",
+        "sync",
+        "history",
+        "connections",
+    )
     assert all(f"\n  {command} " in ran.out for command in commands)
     assert "Exit codes: 0 all good, 1 a run failed, 2 wrong usage" in ran.out
     assert "..." not in ran.out.replace("[ARGS]...", ""), "no summary is cut off"

@@ -144,3 +144,21 @@ def test_a_history_without_keys_is_refused_with_all_ways_to_declare_them():
         "table s.t: a history needs to know what makes a row unique. Give keys=, or declare "
         "__merge_keys__, natural_key() or Unique(...), or pk() on the table."
     )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({}, "_loaded_at"),
+        ({"_loaded_at": "Loaded"}, '"Loaded"'),
+        ({"_loaded_at": None}, "now()"),
+    ],
+)
+def test_old_rows_become_versions_from_when_they_were_loaded(
+    overrides: dict[str, str | None], expected: str
+):
+    """valid_from tells migrations what rows get that are there already."""
+    made = system_columns("scd2", ("k",), None, overrides)
+    by_name = {column.name: column.make() for column in made.columns}
+    assert by_name["valid_from"].info == {"backfill_when_new": expected}
+    assert not any(c.info for name, c in by_name.items() if name != "valid_from")

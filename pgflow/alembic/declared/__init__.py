@@ -1,0 +1,1 @@
+"""What a MetaData declares, as SQL statements."""

@@ -1,0 +1,152 @@
+"""`pgflow migrate`: makes a database as declared, without migration files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import typer
+from sqlalchemy import Connection, Engine, MetaData, text
+
+from pgflow import idents
+from pgflow.alembic import turns
+from pgflow.alembic.drift import examine
+from pgflow.alembic.execution import execute
+from pgflow.alembic.statement import Hazard
+from pgflow.alembic.step import Step
+from pgflow.alembic.text import formatted
+from pgflow.cli.failures import FAILED, OK
+from pgflow.cli.output import Output
+from pgflow.connections.registry import describe, engine
+from pgflow.errors import HazardsNotConfirmed, ManagedByAlembic
+from pgflow.project.project import Project
+
+_VERSION_TABLES = text(
+    """
+    SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relname = 'alembic_version' AND c.relkind IN ('r', 'p')
+       AND (n.nspname = ANY(current_schemas(false)) OR n.nspname = ANY(:schemas))
+     ORDER BY 1
+    """
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of `pgflow migrate`.
+
+    Attributes:
+        connection: The database.
+        dry_run: Whether the steps are only shown.
+        yes: Whether hazards are accepted.
+        ignore_alembic: Whether Alembic's version table is no hindrance.
+        shadow: An empty database to compare in.
+    """
+
+    connection: str
+    dry_run: bool = False
+    yes: bool = False
+    ignore_alembic: bool = False
+    shadow: str | None = None
+
+
+def migrate_database(output: Output, request: Request, modules: Sequence[str] | None) -> int:
+    """Show what would make a database as declared, and do it.
+
+    Args:
+        output: Where the steps are shown.
+        request: What is asked for.
+        modules: What `--module` said.
+
+    Returns:
+        `FAILED` if the user says no.
+
+    Raises:
+        ManagedByAlembic: The database is changed by migration files.
+        HazardsNotConfirmed: There are hazards, and nobody to ask.
+    """
+    metadata = Project.load(modules or None).metadatas
+    database = engine(request.connection)
+    alone = nullcontext() if request.dry_run else turns.turn(database, "without files")
+    with alone:
+        return _migrate(output, request, metadata, database)
+
+
+def _migrate(
+    output: Output, request: Request, metadata: Sequence[MetaData], database: Engine
+) -> int:
+    """Compare, show, ask and do it, while nobody else does."""
+    with database.connect() as connection:
+        if not request.ignore_alembic and not request.dry_run:
+            _refuse_managed(connection, metadata)
+        found = examine(connection, metadata, shadow=request.shadow)
+        connection.rollback()
+    steps = found.migration.upgrade
+    if not steps:
+        output.line(f"Nothing to do: {describe(database)} is as declared.")
+        return OK
+    _show(output, steps)
+    if request.dry_run:
+        output.note(f"dry run: {_counted(steps)} not taken")
+        return OK
+    if not _allowed(request, steps):
+        output.note("Nothing was done.")
+        return FAILED
+    execute(database, steps, found.settings)
+    output.line(f"Done: {_counted(steps)}.")
+    return OK
+
+
+def hazards(step: Step) -> tuple[Hazard, ...]:
+    """Return what a step does to a database in use, each hazard once."""
+    return tuple(dict.fromkeys(each for one in step.statements for each in one.hazards))
+
+
+def _show(output: Output, steps: Sequence[Step]) -> None:
+    for step in steps:
+        output.line(f"-- {step.title}")
+        for hazard in hazards(step):
+            output.line(f"-- ! {hazard.value}")
+        for statement in step.statements:
+            output.line(f"{formatted(statement.sql)};")
+        output.line()
+
+
+def _allowed(request: Request, steps: Sequence[Step]) -> bool:
+    """Ask about hazards, where there are any."""
+    risky = [step for step in steps if hazards(step)]
+    if not risky or request.yes:
+        return True
+    told = tuple(
+        f"{step.title} ({', '.join(each.value for each in hazards(step))})" for step in risky
+    )
+    if not sys.stdin.isatty():
+        raise HazardsNotConfirmed(
+            "Nothing was done, because some steps are hazardous for a database in use: "
+            f"{'; '.join(told)}. Accept them with --yes, or call pgflow migrate on a terminal, "
+            "which asks.",
+            titles=tuple(step.title for step in risky),
+        )
+    lines = "\n".join(f"  {each}" for each in told)
+    return typer.confirm(f"Hazardous for a database in use:\n{lines}\nGo on?", err=True)
+
+
+def _refuse_managed(connection: Connection, metadata: Sequence[MetaData]) -> None:
+    """Stop where Alembic's files say how the database changes."""
+    schemas = {table.schema for each in metadata for table in each.tables.values() if table.schema}
+    for (schema,) in connection.execute(_VERSION_TABLES, {"schemas": sorted(schemas)}).all():
+        table = idents.qualify(schema, "alembic_version")
+        if connection.exec_driver_sql(f"SELECT EXISTS (SELECT FROM {table})").scalar():  # noqa: S608  # quoted
+            raise ManagedByAlembic(
+                f"This database is managed by Alembic: {table} holds a revision. A change made "
+                "beside its files would be missing in them. Write a migration (alembic revision "
+                "--autogenerate, alembic upgrade head), look only with --dry-run, or, for a "
+                "database of your own that will be thrown away, give --ignore-alembic.",
+                table=table,
+            )
+
+
+def _counted(steps: Sequence[Step]) -> str:
+    return f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
