@@ -67,9 +67,10 @@ def read(connection: Connection, schemas: Sequence[str]) -> Snapshot:
         else:
             savepoint.commit()
             return found
+    (said, *_) = str(failure.orig).strip().splitlines()
     raise CatalogueChanging(
         f"The objects of {', '.join(map(idents.quote, schemas))} could not be read, because others "
-        f"drop some of them meanwhile ({str(failure.orig).strip()}). It was tried {_TRIES} times: "
+        f"drop some of them meanwhile ({said}). It was tried {_TRIES} times: "
         "wait until they are done, and try again."
     ) from failure
 
