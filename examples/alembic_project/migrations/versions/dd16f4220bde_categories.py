@@ -1,15 +1,15 @@
 """categories
 
-Revision ID: 02d0d4ad09d8
-Revises: 3adb98899b54
-Create Date: 2026-11-21 09:50:15.505333
+Revision ID: dd16f4220bde
+Revises: 7e07a82352a6
+Create Date: 2026-11-21 12:05:40.760288
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = '02d0d4ad09d8'
-down_revision = '3adb98899b54'
+revision = 'dd16f4220bde'
+down_revision = '7e07a82352a6'
 branch_labels = None
 depends_on = None
 

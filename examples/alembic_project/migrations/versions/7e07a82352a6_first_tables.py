@@ -1,14 +1,14 @@
 """first tables
 
-Revision ID: 3adb98899b54
+Revision ID: 7e07a82352a6
 Revises: 
-Create Date: 2026-11-21 09:50:07.905540
+Create Date: 2026-11-21 12:05:37.065805
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = '3adb98899b54'
+revision = '7e07a82352a6'
 down_revision = None
 branch_labels = None
 depends_on = None
