@@ -744,10 +744,10 @@ class ForeignDependent(MigrationRefused):
 
     Attributes:
         objects: What needs it, in words.
-        needed: What would have to be dropped or changed.
+        needed: What would have to be dropped or changed, in words.
     """
 
-    def __init__(self, message: str, *, objects: tuple[str, ...], needed: str) -> None:
+    def __init__(self, message: str, *, objects: tuple[str, ...], needed: tuple[str, ...]) -> None:
         super().__init__(message)
         self.objects = objects
         self.needed = needed
@@ -853,18 +853,6 @@ class AmbiguousSchema(PgflowError):
     def __init__(self, message: str, *, schema: str) -> None:
         super().__init__(message)
         self.schema = schema
-
-
-class TenantNotMigrated(PgflowError):
-    """A migration cannot be run for a tenant as it is written.
-
-    Attributes:
-        tenant: The tenant's schema.
-    """
-
-    def __init__(self, message: str, *, tenant: str) -> None:
-        super().__init__(message)
-        self.tenant = tenant
 
 
 class UnwritableStatement(PgflowError):

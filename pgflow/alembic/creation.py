@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pgflow import idents
 from pgflow.alembic import comments
+from pgflow.alembic.concealment import concealed
 from pgflow.alembic.declared.arrangement import arranged
 from pgflow.alembic.declared.declaration import Declaration
 from pgflow.alembic.declared.world import DeclaredWorld
@@ -147,7 +148,7 @@ class Creation:
                     f"The server does not accept {each.subject.makes or each.origin}: {why}. It "
                     f"is declared by {each.origin}; the statement begins with "
                     f"{each.first_line!r}.",
-                    sql=each.sql,
+                    sql=concealed(each.sql),
                     origin=each.origin,
                 ) from error
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, MetaData
 
-from pgflow.alembic import planning, worlds
+from pgflow import idents
+from pgflow.alembic import planning, registry, worlds
 from pgflow.alembic.configuration import configure_metadata
 from pgflow.alembic.entity import Entity, Fact, Privilege
 from pgflow.alembic.identifiers import EntityIdentifier
+from pgflow.alembic.planning import ownership, renames
 from pgflow.alembic.planning.comparison import unplanned
+from pgflow.alembic.planning.renames import Round
 from pgflow.alembic.settings import MigrationSettings, current_settings
 from pgflow.alembic.snapshot import Snapshot
 from pgflow.alembic.step import Migration, Step
 from pgflow.alembic.templates import filled
-from pgflow.errors import MigrationRefused
+from pgflow.errors import AmbiguousRename, MigrationRefused
 from pgflow.resolve.requirements import check_server
 
 
@@ -92,8 +97,21 @@ class Drift:
         for step in self._steps():
             for each in self._of_step(step):
                 found.setdefault(each.id, each)
-        ids = {each.id for each in found.values() if each.state is not State.CHANGED}
+        ids = {e.id for e in found.values() if e.state in (State.MISSING, State.SURPLUS)}
         return tuple(each for each in found.values() if not _has_parent(each, ids))
+
+    @cached_property
+    def _renamed(self) -> tuple[tuple[Round, ...], Snapshot]:
+        # Where it is not clear what was renamed, nothing was.
+        with suppress(AmbiguousRename):
+            return renames.find(self.live, self.declared, self.settings.owner or "", registry.KINDS)
+        return (), self.live
+
+    @cached_property
+    def _settled(self) -> Snapshot:
+        _, moved = self._renamed
+        own = ownership.ours(moved, self.declared, self.settings.owner or "")
+        return ownership.target(moved, self.declared, own)
 
     def _steps(self) -> tuple[Step, ...]:
         if isinstance(self.planned, Migration):
@@ -102,21 +120,27 @@ class Drift:
 
     def _of_step(self, step: Step) -> Iterator[Difference]:
         """Tell what is different; objects that a step only makes anew are not."""
-        touched = {step.id, *step.provides, *step.removes}
         if step.action == "rename":
-            yield Difference(step.id, State.RENAMED)
-            touched -= {step.id}
+            for new in step.provides:
+                yield Difference(step.id, State.RENAMED, {"name": _names(new, step.id)})
+            return
+        rounds, _ = self._renamed
+        touched = {step.id, *step.provides, *step.removes}
+        for one in rounds:
+            touched = {one.names.of(identifier) for identifier in touched}
         for identifier in sorted(touched, key=lambda each: (each != step.id, each.sort_key)):
             yield from self._difference(identifier)
 
     def _difference(self, identifier: EntityIdentifier) -> Iterator[Difference]:
-        live, declared = self.live.get(identifier), self.declared.get(identifier)
+        _, moved = self._renamed
+        live, declared = moved.get(identifier), self.declared.get(identifier)
         if live is None and declared is not None:
             yield Difference(identifier, State.MISSING)
         elif live is not None and declared is None:
             yield Difference(identifier, State.SURPLUS)
         elif live is not None and declared is not None:
-            facts = changed_facts(live, declared)
+            # Rights and comments that others gave it are no difference.
+            facts = changed_facts(live, self._settled.get(identifier) or declared)
             if facts:
                 yield Difference(identifier, State.CHANGED, facts)
 
@@ -181,6 +205,17 @@ def changed_facts(live: Entity, declared: Entity) -> dict[str, tuple[str, str]]:
     if set(wanted_rights) != set(present_rights):
         found["privileges"] = (_rights(wanted_rights), _rights(present_rights))
     return found
+
+
+def _names(declared: EntityIdentifier, live: EntityIdentifier) -> tuple[str, str]:
+    """Write the names of a renamed object, with their schemas where it moves to another one."""
+    moves = live.name is not None and declared.schema != live.schema
+    return _called(declared, in_full=moves), _called(live, in_full=moves)
+
+
+def _called(identifier: EntityIdentifier, *, in_full: bool) -> str:
+    name = identifier.name or identifier.schema
+    return idents.qualify(identifier.schema, name) if in_full else idents.quote(name)
 
 
 def _has_parent(difference: Difference, absent: set[EntityIdentifier]) -> bool:

@@ -11,6 +11,7 @@ from pglast.parser import scan
 from sqlalchemy import Connection, NestedTransaction
 from sqlalchemy.exc import DBAPIError
 
+from pgflow.alembic.concealment import concealed
 from pgflow.alembic.declared.declaration import Declaration
 from pgflow.alembic.sending import joins, send, send_all
 from pgflow.errors import DeclarationRefused
@@ -136,6 +137,6 @@ def _refusal(errand: Errand, declaration: Declaration, message: str) -> Declarat
     return DeclarationRefused(
         f"PostgreSQL does not accept {what}: {message}. It is declared by {declaration.origin}, "
         f"and the statement begins with {declaration.first_line!r}.{way_out}",
-        sql=declaration.sql,
+        sql=concealed(declaration.sql),
         origin=declaration.origin,
     )

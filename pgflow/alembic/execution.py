@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from pgflow.alembic import lock_waits, queues
+from pgflow.alembic.concealment import concealed
 from pgflow.alembic.operations import runs
 from pgflow.alembic.sending import is_autocommit, send
 from pgflow.alembic.settings import MigrationSettings, read_migration_settings
@@ -71,8 +72,8 @@ def _inside(connection: Connection, parts: Iterable[tuple[bool, list[Statement]]
     for autocommit, part in parts:
         if autocommit and not own:
             raise OutsideTransaction(
-                f"{part[0].sql[:200]!r} cannot run in the transaction of the connection that was "
-                "given. Give an engine, a URL or the name of a connection."
+                f"{concealed(part[0].sql)[:200]!r} cannot run in the transaction of the "
+                "connection that was given. Give an engine, a URL or the name of a connection."
             )
         _send(connection, [statement.sql for statement in part])
 

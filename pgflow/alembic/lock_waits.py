@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from pgflow.alembic.concealment import concealed
 from pgflow.errors import LockNotGranted
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -69,7 +70,7 @@ def blockers(connection: Connection, statement: str) -> tuple[str, ...]:
     found = [row for row in rows if row.named] or rows
     return tuple(
         f"process {pid} of {user}{f' ({application})' if application else ''}, {state} for "
-        f"{seconds} s, holds locks on {tables}; its last query: {' '.join(query.split())!r}"
+        f"{seconds} s, holds locks on {tables}; its last query: {_shown(query)!r}"
         for pid, user, application, state, query, seconds, tables, _ in found
     )
 
@@ -88,7 +89,7 @@ def not_granted(
     statement = (error.statement if isinstance(error, DBAPIError) else None) or ""
     holders = blockers(connection, statement)
     seen = "; ".join(holders) if holders else "nobody holds them any more"
-    first = " ".join(statement.split())[:200]
+    first = _shown(statement)[:200]
     times = "once" if tries == 1 else f"{tries} times"
     return LockNotGranted(
         f"The locks for {first!r} were not granted; it was tried {times}. {seen[0].upper()}"
@@ -97,3 +98,7 @@ def not_granted(
         "more time by lock_timeout and lock_retries.",
         blockers=holders,
     )
+
+
+def _shown(query: str) -> str:
+    return " ".join(concealed(query).split())

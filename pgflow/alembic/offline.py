@@ -1,6 +1,7 @@
 """The statements of migrations on their way out of Alembic: into a script, or to the server.
 
-In a script (`alembic upgrade --sql`) they are the same to the byte. Alembic doubles `%` in it,
+In a script (`alembic upgrade --sql`) they are the same to the byte, but for the margin that they
+have in a file. Alembic doubles `%` in it,
 where the driver wants that of statements that it sends, and turns tabs into spaces, in the bodies
 of functions as well.
 """
@@ -15,6 +16,8 @@ from alembic.ddl import impl
 from alembic.ddl.postgresql import PostgresqlImpl
 from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.schema import DDLElement
+
+from pgflow.alembic.text import unindented
 
 _LOCK_TIMEOUT = "pgflow lock_timeout"
 _SENDER = "pgflow sender"
@@ -76,7 +79,7 @@ class ExactScript(PostgresqlImpl):
 
             sender: Sender | None = self.memo.get(_SENDER)
             return send() if sender is None else sender(str(construct), send)
-        self.static_output(self._written(construct).strip() + self.command_terminator)
+        self.static_output(unindented(self._written(construct)).strip() + self.command_terminator)
         return None
 
     def emit_begin(self) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pgflow import idents
 from pgflow.alembic import lock_waits, offline, queues, turns
+from pgflow.alembic.concealment import concealed
 from pgflow.alembic.repetition import Repetition
 from pgflow.alembic.settings import current_settings
 from pgflow.errors import LockNotGranted
@@ -127,9 +128,9 @@ def _final(ledger: _Ledger, failure: DBAPIError, tries: int) -> LockNotGranted:
     why = ""
     if kept is not None:
         why = (
-            f"There is no further try, because {' '.join(kept.split())[:100]!r} of the same "
-            "migration is committed already and cannot be done twice: look what is missing, and "
-            "complete it by hand."
+            f"There is no further try, because {' '.join(concealed(kept).split())[:100]!r} of the "
+            "same migration is committed already and cannot be done twice: look what is missing, "
+            "and complete it by hand."
         )
     elif _is_autocommit(ledger.connection):
         why = "What was done before it is kept; all of it can be done twice."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pgflow import idents
+from pgflow.alembic.concealment import concealed
 from pgflow.alembic.declared.world import DeclaredWorld
 from pgflow.alembic.errands import Errand
 from pgflow.alembic.identifiers import EntityIdentifier
@@ -63,7 +64,7 @@ def errands(reader: Reader, world: DeclaredWorld, naming: Naming) -> Iterator[Er
             raise DeclarationRefused(
                 f"{declaration.origin} needs {original}, which is neither declared nor in the "
                 f"database. The statement begins with {declaration.first_line!r}.",
-                sql=declaration.sql,
+                sql=concealed(declaration.sql),
                 origin=declaration.origin,
             )
         copy = idents.qualify(naming.scratch[schema], name)

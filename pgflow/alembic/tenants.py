@@ -21,6 +21,7 @@ from sqlalchemy.schema import CreateSchema
 
 from pgflow import idents
 from pgflow.alembic import offline, running, turns
+from pgflow.alembic.concealment import first_line
 from pgflow.alembic.respelling import Respelling
 from pgflow.alembic.settings import current_settings
 from pgflow.connections.settings import SettingsFile
@@ -245,7 +246,7 @@ def _whereabouts(begun: Sequence[str], error: BaseException | None) -> str:
     place = f"in revision {begun[0]}" if begun else "before the first revision"
     while error is not None:
         if isinstance(error, DBAPIError) and error.statement:
-            return f"{place}: {error.statement.strip().splitlines()[0]}"
+            return f"{place}: {first_line(error.statement)}"
         error = error.__cause__
     return place
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import textwrap
 from typing import Any
 
 from pglast.parser import (
@@ -139,6 +140,17 @@ def call(sql: str, indentation: int = 4) -> str:
     if "\n" in sql and "\r" not in sql and _is_free(sql):
         return _block(written, indentation)
     return f"op.execute({literal(written)})"
+
+
+def unindented(sql: str) -> str:
+    """Take away the margin that a statement has in a migration file.
+
+    Args:
+        sql: One statement; where a constant, a body or a comment in it spans lines it has none.
+    """
+    if "\n" not in sql or "\r" in sql or not _is_free(sql):
+        return sql
+    return textwrap.dedent(sql).strip()
 
 
 def executable(sql: str) -> Executable:

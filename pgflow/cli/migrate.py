@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import typer
-from sqlalchemy import Connection, Engine, MetaData, text
+from sqlalchemy import Connection, MetaData, text
 
 from pgflow import idents
 from pgflow.alembic import turns
-from pgflow.alembic.drift import examine
+from pgflow.alembic.drift import Drift, examine
 from pgflow.alembic.execution import execute
 from pgflow.alembic.statement import Hazard
 from pgflow.alembic.step import Step
@@ -67,36 +66,73 @@ def migrate_database(output: Output, request: Request, modules: Sequence[str] | 
         ManagedByAlembic: The database is changed by migration files.
         HazardsNotConfirmed: There are hazards, and nobody to ask.
     """
-    metadata = Project.load(modules or None).metadatas
-    database = engine(request.connection)
-    alone = nullcontext() if request.dry_run else turns.turn(database, "without files")
-    with alone:
-        return _migrate(output, request, metadata, database)
-
-
-def _migrate(
-    output: Output, request: Request, metadata: Sequence[MetaData], database: Engine
-) -> int:
-    """Compare, show, ask and do it, while nobody else does."""
-    with database.connect() as connection:
-        if not request.ignore_alembic and not request.dry_run:
-            _refuse_managed(connection, metadata)
-        found = examine(connection, metadata, shadow=request.shadow)
-        connection.rollback()
-    steps = found.migration.upgrade
-    if not steps:
-        output.line(f"Nothing to do: {describe(database)} is as declared.")
-        return OK
-    _show(output, steps)
-    if request.dry_run:
-        output.note(f"dry run: {_counted(steps)} not taken")
-        return OK
-    if not _allowed(request, steps):
-        output.note("Nothing was done.")
-        return FAILED
-    execute(database, steps, found.settings)
-    output.line(f"Done: {_counted(steps)}.")
+    work = _Work(output, request, Project.load(modules or None).metadatas)
+    while not work.take_turn():
+        if not _allowed(work.agreed):
+            output.note("Nothing was done.")
+            return FAILED
     return OK
+
+
+class _Work:
+    """Makes a database as declared, by what was shown and accepted.
+
+    Nobody else migrates while it compares and works, but the user takes time to answer; others
+    need not wait for that. So after the answer it compares again.
+
+    Args:
+        output: Where the steps are shown.
+        request: What is asked for.
+        metadata: What is declared.
+    """
+
+    def __init__(self, output: Output, request: Request, metadata: Sequence[MetaData]) -> None:
+        self._output = output
+        self._request = request
+        self._metadata = metadata
+        self._database = engine(request.connection)
+        #: What the user has seen last; nothing but this is done if it is hazardous.
+        self.agreed: tuple[Step, ...] = ()
+
+    def take_turn(self) -> bool:
+        """Compare, and do what needs no answer, or has got one.
+
+        Returns:
+            Whether that was all; if not, `agreed` is shown and has to be accepted.
+        """
+        if self._request.dry_run:
+            return self._take_turn()
+        with turns.turn(self._database, "without files"):
+            return self._take_turn()
+
+    def _take_turn(self) -> bool:
+        found = self._compared()
+        steps = found.migration.upgrade
+        if not steps:
+            self._output.line(f"Nothing to do: {describe(self._database)} is as declared.")
+            return True
+        is_accepted = _seen(steps) == _seen(self.agreed)
+        if not is_accepted:
+            if self.agreed:
+                self._output.note("The database has changed meanwhile. Now it would take this:")
+            _show(self._output, steps)
+        if self._request.dry_run:
+            self._output.note(f"dry run: {_counted(steps)} not taken")
+            return True
+        if not is_accepted and not self._request.yes and any(map(hazards, steps)):
+            self.agreed = steps
+            return False
+        execute(self._database, steps, found.settings)
+        self._output.line(f"Done: {_counted(steps)}.")
+        return True
+
+    def _compared(self) -> Drift:
+        with self._database.connect() as connection:
+            if not self._request.ignore_alembic and not self._request.dry_run:
+                _refuse_managed(connection, self._metadata)
+            found = examine(connection, self._metadata, shadow=self._request.shadow)
+            connection.rollback()
+        return found
 
 
 def hazards(step: Step) -> tuple[Hazard, ...]:
@@ -114,11 +150,14 @@ def _show(output: Output, steps: Sequence[Step]) -> None:
         output.line()
 
 
-def _allowed(request: Request, steps: Sequence[Step]) -> bool:
-    """Ask about hazards, where there are any."""
+def _seen(steps: Sequence[Step]) -> list[tuple[str, tuple[Hazard, ...], list[str]]]:
+    """Return of steps what a user sees of them."""
+    return [(each.title, hazards(each), [one.sql for one in each.statements]) for each in steps]
+
+
+def _allowed(steps: Sequence[Step]) -> bool:
+    """Ask about hazards."""
     risky = [step for step in steps if hazards(step)]
-    if not risky or request.yes:
-        return True
     told = tuple(
         f"{step.title} ({', '.join(each.value for each in hazards(step))})" for step in risky
     )

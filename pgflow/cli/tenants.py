@@ -11,8 +11,10 @@ import typer
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from pgflow import idents
+from pgflow.alembic.concealment import concealed
 from pgflow.alembic.tenants import Tenancy, main_is_current, move, position
 from pgflow.cli.alembic_files import alembic_config
 from pgflow.cli.failures import FAILED, OK, sentence
@@ -175,6 +177,9 @@ def _advise(
 def _told(reason: Exception) -> str:
     """Say what went wrong, in which revision and with which statement."""
     what = sentence(reason)
+    if isinstance(reason, DBAPIError):
+        # The server quotes the line of a migration that it stumbled over.
+        what = concealed(what)
     notes = (note for note in getattr(reason, "__notes__", ()) if note not in what)
     return "\n  ".join([what, *notes])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,3 +131,59 @@ def test_what_hurts_nobody_is_not_called_hazardous(place: Place, invoke: Invoke)
     index = 'Index("raw_v", raw.table.c.v)'
     place.write(f"\n{index}\n", head=f"from sqlalchemy import Index\n{module}")
     assert "-- ! reads the whole table" in invoke("migrate", "--dry-run").out
+
+
+class Thoughtful(Terminal):
+    """Standard input of somebody before whose first answer something happens."""
+
+    def __init__(self, answer: str, meanwhile: Callable[[], object]) -> None:
+        super().__init__(answer)
+        self._meanwhile: Callable[[], object] | None = meanwhile
+
+    def readline(self, *sizes: int) -> str:  # type: ignore[override]  # one size at most
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().readline(*sizes)
+
+
+def test_nobody_waits_for_an_answer(
+    place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the question stands, others migrate; what is left to do is found out after it."""
+    place.write("\nmake('more')\n")
+    assert invoke("migrate").code == 0
+    place.write("")
+
+    def meanwhile() -> None:
+        assert place.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+        place.execute("DROP TABLE warehouse.more")
+
+    monkeypatch.setattr("sys.stdin", Thoughtful("y\n", meanwhile))
+    ran = invoke("migrate")
+    assert ran.code == 0, ran.err
+    assert "Nothing to do: " in ran.out
+    assert "Done: " not in ran.out
+
+
+@pytest.mark.parametrize("second", ["y\n", "n\n"])
+def test_an_answer_is_about_what_was_shown(
+    place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    """If something else has to be done after the answer, it is shown and asked for as well."""
+    place.write("\nmake('more')\nmake('most')\n")
+    assert invoke("migrate").code == 0
+    place.write("\nmake('most')\n")
+
+    def meanwhile() -> None:
+        place.write("")
+        place.execute("ALTER TABLE warehouse.raw ADD COLUMN extra text")
+
+    monkeypatch.setattr("sys.stdin", Thoughtful(f"y\n{second}", meanwhile))
+    ran = invoke("migrate")
+    assert "The database has changed meanwhile" in ran.err
+    assert ran.err.count("Go on?") == 2
+    assert "DROP COLUMN extra" in ran.out
+    assert ran.code == (0 if second == "y\n" else 1)
+    left = place.execute("SELECT to_regclass('warehouse.more') IS NOT NULL")
+    assert left == [(second == "n\n",)]

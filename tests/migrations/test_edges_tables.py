@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Column, Engine, ForeignKey, Index, Integer, MetaData, Table
 
+from pgflow.alembic import declare_sql
 from pgflow.errors import AmbiguousRename, CannotChange
 from tests.migrations.journey import Journey, State
 
@@ -141,13 +142,16 @@ def test_a_name_with_a_dot_is_found(journey: Journey) -> None:
     journey.go_back()
 
 
-def test_a_table_moves_with_statistics(journey: Journey) -> None:
-    """Statistics follow a table to another schema, and back those that it got only there."""
+@pytest.mark.parametrize("serial", [True, False])
+def test_a_table_moves_with_what_it_owns(journey: Journey, serial: bool) -> None:
+    """Statistics and sequences follow a table to another schema, and back those it got there."""
 
     def declare(schema: str, *names: str, former: str | None = None) -> list[State]:
         def on(metadata: MetaData) -> None:
             info = {} if former is None else {"renamed_from": former}
-            own = [Column("id", Integer, primary_key=True), Column("a", Integer)]
+            counts = serial if former is None else not serial
+            key = Column("id", Integer, primary_key=True, autoincrement=counts)
+            own = [key, Column("a", Integer)]
             Table("t", metadata, *own, schema=schema, info=info)
 
         sql = [f"CREATE STATISTICS {schema}.{name} ON id, a FROM {schema}.t" for name in names]
@@ -155,4 +159,17 @@ def test_a_table_moves_with_statistics(journey: Journey) -> None:
 
     journey.go("CREATE SCHEMA b", *declare("a", "first"))
     journey.go("CREATE SCHEMA a", *declare("b", "first", "second", former="a.t"))
+    journey.go_back()
+
+
+def test_a_table_moves_and_loses_its_statistics(journey: Journey) -> None:
+    """What a table is to lose goes with it to another schema, and is back when the table is."""
+    table = "CREATE TABLE {}.t (id int, a int)"
+    journey.go(table.format("a"), "CREATE SCHEMA b", "CREATE STATISTICS a.s ON id, a FROM a.t")
+
+    def moved(metadata: MetaData) -> None:
+        declare_sql(metadata, "CREATE SCHEMA a")
+        declare_sql(metadata, table.format("b"), renamed_from="a.t")
+
+    journey.go(moved)
     journey.go_back()

@@ -141,3 +141,13 @@ def test_a_script_commits_around_what_needs_it(
         play(conn, sql)
         assert conn.scalar(text("SELECT 'b'::mood::text")) == "b"
     other.dispose()
+
+
+def test_a_script_has_no_margin(project: AlembicProject) -> None:
+    """Statements begin in the first column, however far they are indented in their file."""
+    written = script(project, command.upgrade, "head")
+    # Older servers print the table's name with each column.
+    plain = written.replace("t.id\n", "id\n").replace("WHERE t.a", "WHERE a")
+    view = "CREATE VIEW app.v AS\n    SELECT id\n    FROM app.t\n    WHERE a ~~ '%:x%'::text;"
+    assert f"\n{view}\n" in plain
+    assert BODY in written

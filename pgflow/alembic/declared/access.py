@@ -13,6 +13,7 @@ from sqlalchemy_declarative_extensions.role.generic import role_name
 
 from pgflow import idents
 from pgflow.alembic.declared.routines import qualified
+from pgflow.alembic.kinds.role_statements import password_declared
 from pgflow.alembic.literals import literal
 
 _OPTIONS = ("superuser", "createdb", "createrole", "login", "replication", "bypass_rls")
@@ -25,7 +26,13 @@ def schema_sql(schema: Any) -> str:
 
 
 def role_sql(role: Any) -> str:
-    """Write CREATE ROLE, without its password: no migration ever holds one."""
+    """Write CREATE ROLE.
+
+    Raises:
+        PasswordDeclared: The role is declared with a password; no migration ever holds one.
+    """
+    if getattr(role, "password", None) is not None:
+        raise password_declared(role.name)
     words = [option.replace("_", "").upper() for option in _OPTIONS if getattr(role, option, False)]
     if getattr(role, "inherit", True) is False:
         words.append("NOINHERIT")

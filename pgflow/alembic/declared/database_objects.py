@@ -72,6 +72,11 @@ def _refuse_data(metadata: MetaData) -> None:
         found = _registered(metadata, noun)
         if found:
             raise InvalidDeclaration(
-                f"The MetaData declares {noun} ({found[0]!r}), which pgflow's migrations do not "
-                f"compare. {way_out}, and leave {noun}= out of declare_database()."
+                f"The MetaData declares {noun} ({_place(found[0])}), which pgflow's migrations do "
+                f"not compare. {way_out}, and leave {noun}= out of declare_database()."
             )
+
+
+def _place(found: Any) -> str:
+    """Name a row by its table, without what is in it, and a database by its name."""
+    return repr(found.qualified_name if hasattr(found, "tablename") else found.name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pglast import ast
 
+from pgflow.alembic.concealment import first_line
 from pgflow.alembic.identifiers import EntityIdentifier
 
 _NOBODY: frozenset[str] = frozenset()
@@ -42,7 +43,7 @@ class Declaration:
         renamed_from: The name that the object has had until now, if it has another.
     """
 
-    sql: str
+    sql: str = field(repr=False)
     node: ast.Node = field(repr=False, compare=False)
     subject: Subject
     origin: str
@@ -52,9 +53,3 @@ class Declaration:
     def first_line(self) -> str:
         """The first line of the text, for messages."""
         return first_line(self.sql)
-
-
-def first_line(sql: str) -> str:
-    """Return the first line of a text, not longer than a message can bear."""
-    line = (sql.strip().splitlines() or [""])[0].strip()
-    return line if len(line) <= 120 else line[:117] + "..."

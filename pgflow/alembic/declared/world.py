@@ -11,6 +11,7 @@ from pglast import ast
 from sqlalchemy import MetaData
 from sqlalchemy.engine import Dialect
 
+from pgflow.alembic.concealment import concealed
 from pgflow.alembic.declared.database_objects import object_declarations
 from pgflow.alembic.declared.declaration import Declaration
 from pgflow.alembic.declared.mentions import Mentions, Register, named_schemas
@@ -83,7 +84,7 @@ def declared_world(
         for text in declared_texts(each):
             found += parse(text.sql, text.origin, default, text.renamed_from)
         declarations += [declaration for declaration in found if declaration.sql not in known]
-    declarations = _without_implied_schemas(declarations)
+    declarations = _without_repeated_extensions(_without_implied_schemas(declarations))
     _refuse_twins(declarations)
     register = Register(declarations, path)
     _refuse_strangers(declarations, register)
@@ -136,6 +137,28 @@ def _without_implied_schemas(declarations: Sequence[Declaration]) -> list[Declar
     return kept
 
 
+def _without_repeated_extensions(declarations: Sequence[Declaration]) -> list[Declaration]:
+    """Leave out extensions that a plugin needs where another statement makes them too.
+
+    The plugin says no more than their name.
+    """
+    made = Counter(one.subject.makes for one in declarations if _makes_extension(one))
+    kept = []
+    for declaration in declarations:
+        if _makes_extension(declaration, plainly=True) and made[declaration.subject.makes] > 1:
+            made[declaration.subject.makes] -= 1
+        else:
+            kept.append(declaration)
+    return kept
+
+
+def _makes_extension(declaration: Declaration, *, plainly: bool = False) -> bool:
+    node = declaration.node
+    if not isinstance(node, ast.CreateExtensionStmt):
+        return False
+    return not (plainly and node.options)
+
+
 def _makes_schema(declaration: Declaration, *, plainly: bool = False) -> bool:
     node = declaration.node
     if not isinstance(node, ast.CreateSchemaStmt):
@@ -185,7 +208,7 @@ def _refuse_strangers(declarations: Sequence[Declaration], register: Register) -
                 raise InvalidDeclaration(
                     f"{declaration.origin} changes {altered}, which is not declared. Declare the "
                     "object as well, or run the statement with op.execute() in a migration.",
-                    sql=declaration.sql,
+                    sql=concealed(declaration.sql),
                 )
 
 

@@ -90,6 +90,7 @@ class _Heard:
         return self.roles.setdefault(name, _Said())
 
     def _creation(self, node: Any) -> None:
+        refuse_password(node)
         own = self._role(node.role)
         own.created = True
         if node.stmt_type == enums.RoleStmtType.ROLESTMT_USER:
@@ -97,6 +98,7 @@ class _Heard:
         self._options(node.role, node.options or ())
 
     def _alteration(self, node: Any) -> None:
+        refuse_password(node)
         self._options(_named(node.role), node.options or ())
 
     def _comment(self, node: Any) -> None:
@@ -136,8 +138,6 @@ class _Heard:
             elif word == "validUntil":
                 until = self._reader.scalar(_INSTANT, {"text": option.arg.sval})
                 own.facts["valid_until"] = until
-            elif word == "password" and option.arg is not None:
-                raise _password(name)
             elif word == "addroleto":
                 own.member_of.update({_named(role): {} for role in option.arg})
             elif word in ("rolemembers", "adminmembers"):
@@ -156,7 +156,27 @@ def _named(role: Any) -> str:
     return str(role.rolename)
 
 
-def _password(role: str) -> PasswordDeclared:
+def refuse_password(node: Any) -> None:
+    """Refuse a CREATE ROLE or ALTER ROLE that sets a password.
+
+    Args:
+        node: The parsed statement.
+
+    Raises:
+        PasswordDeclared: It holds a password.
+    """
+    for option in node.options or ():
+        if option.defname == "password" and option.arg is not None:
+            name = node.role if isinstance(node.role, str) else _named(node.role)
+            raise password_declared(name)
+
+
+def password_declared(role: str) -> PasswordDeclared:
+    """Make the error for a role that is declared with a password.
+
+    Args:
+        role: The role's name.
+    """
     return PasswordDeclared(
         f"Role {role!r} is declared with a password, and migrations are kept in files. Declare "
         "the role without one and set it out of band: with psql's \\password, or from your "

@@ -43,6 +43,23 @@ _MEMBERSHIPS = """
 """
 _MORE = """, bool_or(m.inherit_option)::text AS inherit, bool_or(m.set_option)::text AS "set" """
 
+#: Uses of a role that DROP ROLE does not ask about. The membership that a role gets in what it
+#: creates, since PostgreSQL 16, is none.
+_USES: Mapping[str, str] = {
+    "other roles are members of it": """
+        SELECT FROM pg_auth_members m
+         WHERE m.roleid = to_regrole({role})
+           AND m.member <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
+           AND NOT (m.grantor = 10 AND m.admin_option
+                    AND coalesce(to_jsonb(m) ->> 'set_option', 'true') = 'false')""",
+    "it has settings in another database": """
+        SELECT FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+         WHERE s.setrole = to_regrole({role}) AND d.datname <> current_database()""",
+    "it is connected to another database": """
+        SELECT FROM pg_stat_activity
+         WHERE usesysid = to_regrole({role}) AND datname <> current_database()""",
+}
+
 #: From this version on a membership says whether it is inherited and whether SET ROLE is allowed.
 _OPTIONS_VERSION = 160000
 
@@ -118,13 +135,9 @@ class _Role:
             f"RAISE NOTICE '%: %', {notice}, SQLERRM",
             comments.shared_statement(label, entity.comment, None),
         ]
-        return (
-            _block(
-                [f"DROP ROLE IF EXISTS {label.removeprefix('ROLE ')}"],
-                "dependent_objects_still_exist",
-                kept,
-            ),
-        )
+        name = label.removeprefix("ROLE ")
+        body = [*_checks(name), f"DROP ROLE IF EXISTS {name}"]
+        return (_block(body, "dependent_objects_still_exist", kept),)
 
     def change(self, old: Entity, new: Entity, worlds: tuple[Snapshot, Snapshot]) -> Change:
         """Alter attributes, settings and memberships."""
@@ -223,6 +236,16 @@ def _membership_options(admin: Fact, inherit: Fact, set_: Fact, version: int) ->
     said = {"ADMIN": admin or None, "INHERIT": inherit, "SET": set_}
     words = [f"{word} {str(on).upper()}" for word, on in said.items() if on is not None]
     return f" WITH {', '.join(words)}" if words else ""
+
+
+def _checks(role: str) -> list[str]:
+    """Write what raises the condition of DROP ROLE for further uses."""
+    return [
+        f"IF EXISTS ({query.format(role=literal(role)).lstrip()}) THEN\n"
+        f"        RAISE dependent_objects_still_exist USING MESSAGE = {literal(use)};\n"
+        "    END IF"
+        for use, query in _USES.items()
+    ]
 
 
 def _block(body: Sequence[str], condition: str, handler: Sequence[str]) -> Statement:

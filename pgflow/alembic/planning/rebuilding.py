@@ -71,8 +71,8 @@ class _Closure:
                 self.take_parts(identifier)
             for dependent in self.route.dependents.get(identifier, ()):
                 self.reach(dependent, identifier, fate)
-        for needed, dependents in self.refused.items():
-            raise refusals.foreign(self.route, needed, dependents)
+        if self.refused:
+            raise refusals.foreign(self.route, self.refused)
 
     def retype(self, column: EntityIdentifier) -> None:
         """Drop the default that a new type cannot take over, and refuse what is built in."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pgflow import idents
 from pgflow.alembic.entity import Entity
@@ -13,26 +13,36 @@ from pgflow.errors import CannotChange, ForeignDependent, MigrationCycle, Missin
 
 
 def foreign(
-    route: Route, needed: EntityIdentifier, dependents: Sequence[EntityIdentifier]
+    route: Route, refused: Mapping[EntityIdentifier, Sequence[EntityIdentifier]]
 ) -> ForeignDependent:
-    """Refuse to drop what objects need that pgflow did not make."""
-    objects = tuple(named(one) for one in dependents)
+    """Refuse to drop what objects need that pgflow did not make.
+
+    Args:
+        route: The old and the new world.
+        refused: What would have to be dropped or changed, with what needs it.
+    """
+    dependents = tuple(dict.fromkeys(one for several in refused.values() for one in several))
+    told = "; ".join(_needed(route, needed, users) for needed, users in refused.items())
+    shown = "; ".join(f"{sql};" for sql in _definitions(route, dependents))
+    restore = f" As they are now: {shown}" if shown else ""
+    it = "it" if len(dependents) == 1 else "them"
+    return ForeignDependent(
+        f"{_capital(told)}, and pgflow did not make {it}: pgflow never drops what is not its own. "
+        f"Drop {it} by hand before this migration and create {it} again afterwards, or declare "
+        f"{it} with pgflow.alembic.declare_sql().{restore}",
+        objects=tuple(named(one) for one in dependents),
+        needed=tuple(named(one) for one in refused),
+    )
+
+
+def _needed(route: Route, needed: EntityIdentifier, users: Sequence[EntityIdentifier]) -> str:
     what = "has to be dropped and made again" if needed in route.new else "is not declared any more"
     if route.old.get(needed) == route.new.get(needed):
         what = "has to be dropped and made again for another change"
     if needed.kind == "column" and needed in route.new:
         what = "has to change"
-    shown = "; ".join(f"{sql};" for sql in _definitions(route, dependents))
-    restore = f" As they are now: {shown}" if shown else ""
-    verb = "needs" if len(objects) == 1 else "need"
-    return ForeignDependent(
-        f"{_capital(named(needed))} {what}, but {', '.join(objects)} {verb} it and pgflow did "
-        f"not make {'it' if len(objects) == 1 else 'them'}: pgflow never drops what is not its "
-        "own. Drop it by hand before this migration and create it again afterwards, or declare "
-        f"it with pgflow.alembic.declare_sql().{restore}",
-        objects=objects,
-        needed=named(needed),
-    )
+    verb = "needs" if len(users) == 1 else "need"
+    return f"{named(needed)} {what}, but {', '.join(map(named, users))} {verb} it"
 
 
 def _definitions(route: Route, identifiers: Iterable[EntityIdentifier]) -> list[str]:

@@ -71,7 +71,9 @@ class Round:
             pair for one in list(back) for pair in _statistics(world, *one) if pair not in back
         ]
         aside = tuple(_aside(world, back))
-        return Round((*aside, *back), tuple(_implied(world, back)))
+        # What is gone by now is made again under its old name.
+        former = {new: old for old, new in (*self.pairs, *self.implied) if new not in world}
+        return Round((*aside, *back), tuple({**former, **dict(_implied(world, back))}.items()))
 
 
 def _aside(world: Snapshot, pairs: Sequence[_Pair]) -> Iterator[_Pair]:

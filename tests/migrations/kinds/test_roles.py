@@ -188,6 +188,38 @@ def test_an_unknown_role_is_refused(catalogue: Catalogue) -> None:
         declared(catalogue, "GRANT pg_monitor TO CURRENT_USER")
 
 
+def _here(statement: str) -> str:
+    """Write a statement that names the database in which it runs, for `%I` in it."""
+    return f"DO $$ BEGIN EXECUTE format('{statement}', current_database()); END $$"
+
+
+#: What another database does with a role, and how it ends that.
+_USES = {
+    "member": (["CREATE ROLE pgflow_member IN ROLE pgflow_shared"], "DROP ROLE pgflow_member"),
+    "setting": (
+        [_here("ALTER ROLE pgflow_shared IN DATABASE %I SET work_mem = 99")],
+        _here("ALTER ROLE pgflow_shared IN DATABASE %I RESET ALL"),
+    ),
+    "right on the database": (
+        [_here("GRANT CONNECT ON DATABASE %I TO pgflow_shared")],
+        _here("REVOKE CONNECT ON DATABASE %I FROM pgflow_shared"),
+    ),
+    "owned table": (
+        ["CREATE TABLE public.owned ()", "ALTER TABLE public.owned OWNER TO pgflow_shared"],
+        "DROP TABLE public.owned",
+    ),
+    "default privilege": (
+        ["ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pgflow_shared"],
+        "ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM pgflow_shared",
+    ),
+}
+_HELD = 'role "pgflow_shared" cannot be dropped because some objects depend on it'
+_REASONS = {
+    "member": "other roles are members of it",
+    "setting": "it has settings in another database",
+}
+
+
 class TestTwoDatabases:
     """One server, two databases, each with its own migrations."""
 
@@ -237,10 +269,7 @@ class TestTwoDatabases:
     ) -> None:
         """Dropped by its maker, the role stays for the other database, and is nobody's."""
         one, _ = both
-        notices: list[str] = []
-        raw = one.connection.connection.dbapi_connection
-        assert isinstance(raw, psycopg.Connection)
-        raw.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+        notices = _notices(one)
         one.run(*ROLE.drop(role, one.world()))
         assert notices == [
             "role pgflow_shared is still used and stays: "
@@ -248,6 +277,53 @@ class TestTwoDatabases:
         ]
         found = one.named(ROLE, "pgflow_shared")
         assert (found.comment, found.mark) == ("shared", None)
+
+    @pytest.mark.parametrize("use", _USES)
+    def test_a_role_is_kept_for_whatever_use(
+        self, both: tuple[Catalogue, Catalogue], role: Entity, use: str
+    ) -> None:
+        """Objects, rights, settings and members keep a role; without them it goes."""
+        one, other = both
+        done, undone = _USES[use]
+        other.run("DROP SCHEMA app", *done)
+        notices = _notices(one)
+        one.run(*ROLE.drop(role, one.world()))
+        assert notices == [
+            f"role pgflow_shared is still used and stays: {_REASONS.get(use, _HELD)}"
+        ]
+        assert "pgflow_shared" in one.names(ROLE)
+        other.run(undone)
+        one.run(*ROLE.drop(role, one.world()))
+        assert "pgflow_shared" not in one.names(ROLE)
+
+    def test_a_role_that_is_connected_elsewhere_is_kept(
+        self, both: tuple[Catalogue, Catalogue], role: Entity
+    ) -> None:
+        """Whoever works in another database keeps the role that it does so with."""
+        one, other = both
+        other.run("DROP SCHEMA app", "ALTER ROLE pgflow_shared LOGIN")
+        url = other.connection.engine.url.set(username="pgflow_shared")
+        engine = create_engine(url, poolclass=NullPool)
+        notices = _notices(one)
+        with engine.connect():
+            one.run(*ROLE.drop(role, one.world()))
+        assert notices == [
+            "role pgflow_shared is still used and stays: it is connected to another database"
+        ]
+
+    def test_its_maker_s_own_membership_keeps_no_role(
+        self, both: tuple[Catalogue, Catalogue]
+    ) -> None:
+        """A role that may create roles is a member of those it has created, which is no use."""
+        one, _ = both
+        one.run("CREATE ROLE pgflow_maker CREATEROLE")
+        [wanted] = declared(one, "CREATE ROLE pgflow_shared")
+        one.run("SET ROLE pgflow_maker")
+        one.run(*ROLE.create(wanted, one.world()))
+        one.run("RESET ROLE")
+        one.run(*ROLE.drop(wanted, one.world()))
+        assert "pgflow_shared" not in one.names(ROLE)
+        one.run("DROP ROLE pgflow_maker")
 
     def test_a_role_that_nobody_uses_goes(
         self, both: tuple[Catalogue, Catalogue], role: Entity
@@ -263,3 +339,12 @@ class TestTwoDatabases:
 def _connected(url: str) -> Connection:
     engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     return engine.connect()
+
+
+def _notices(catalogue: Catalogue) -> list[str]:
+    """Return a list to which the server's notices will be added."""
+    notices: list[str] = []
+    raw = catalogue.connection.connection.dbapi_connection
+    assert isinstance(raw, psycopg.Connection)
+    raw.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    return notices

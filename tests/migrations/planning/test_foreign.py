@@ -53,14 +53,29 @@ def test_a_foreign_view_stops_the_change_of_a_type_and_is_named_with_its_definit
         loop.plan(declared)
     message = str(refused.value)
     assert refused.value.objects == ("view app.strange",)
-    assert refused.value.needed == "column app.t.b"
+    assert refused.value.needed == ("column app.t.b",)
     assert "declare_sql" in message
     assert "CREATE VIEW app.strange AS" in message
 
     declared = [SCHEMA, TABLE, "CREATE VIEW app.v AS SELECT id FROM app.t"]
     with pytest.raises(ForeignDependent, match=r"view other\.one") as refused:
         loop.plan(declared)
-    assert refused.value.needed == "view app.v"
+    assert refused.value.needed == ("view app.v",)
+
+
+def test_everything_that_is_in_the_way_is_named_at_once(loop: Loop) -> None:
+    """Several objects that others need make one error, so that one look is enough."""
+    view = "CREATE VIEW app.v AS SELECT id FROM app.t"
+    with pytest.raises(ForeignDependent) as refused:
+        loop.plan([SCHEMA, TABLE.replace("b integer", "b bigint"), view])
+    assert refused.value.needed == ("view app.v", "column app.t.b")
+    assert refused.value.objects == ("view other.one", "view other.two", "view app.strange")
+    message = str(refused.value)
+    assert message.startswith(
+        "View app.v has to be dropped and made again, but view other.one, view other.two need it; "
+        "column app.t.b has to change, but view app.strange needs it, and pgflow did not make them"
+    )
+    assert "CREATE VIEW app.strange AS" in message
 
 
 def test_dropping_a_table_that_a_foreign_key_points_at_is_refused(loop: Loop) -> None:
