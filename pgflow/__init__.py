@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from pgflow.alembic.apply import create_all
     from pgflow.connections.registry import connect, engine
     from pgflow.declare.items import Check, ForeignKey, Index, Unique
+    from pgflow.declare.lookups import Lookup
     from pgflow.declare.markers import backfill, natural_key, nullable, pk, renamed_from
+    from pgflow.declare.rows import CSV, JSONLines, Parquet, Rows
     from pgflow.declare.sources import Query, SourceTable
     from pgflow.declare.targets import Target, target
     from pgflow.decorators import metadata, pipeline, register_table, table
     from pgflow.errors import PgflowError
+    from pgflow.factories.as_of import as_of
     from pgflow.factories.pipeline import Pipeline
+    from pgflow.factories.relink import relink
     from pgflow.factories.simple import SimpleTable, TableFactory
     from pgflow.factory import ResourceFactory
     from pgflow.project import sync_all
@@ -35,9 +39,12 @@ if TYPE_CHECKING:
         requires,
         singleton,
     )
+    from pgflow.run.erasing.erasure import forget
+    from pgflow.run.recovery.cancellation import cancel_runs
     from pgflow.run.result import SyncResult
 
 _HOMES = {
+    "CSV": "declare.rows",
     "Check": "declare.items",
     "Config": "resolve.config",
     "Dynamic": "resolve.plugin",
@@ -45,24 +52,31 @@ _HOMES = {
     "FactoryContext": "resolve.context",
     "ForeignKey": "declare.items",
     "Index": "declare.items",
+    "JSONLines": "declare.rows",
     "Key": "resolve.keys",
+    "Lookup": "declare.lookups",
     "MinPGVersion": "resolve.plugin",
+    "Parquet": "declare.rows",
     "PgflowError": "errors",
     "Pipeline": "factories.pipeline",
     "Plugin": "resolve.plugin",
     "Query": "declare.sources",
     "ResourceFactory": "factory",
+    "Rows": "declare.rows",
     "SimpleTable": "factories.simple",
     "SourceTable": "declare.sources",
     "SyncResult": "run.result",
     "TableFactory": "factories.simple",
     "Target": "declare.targets",
     "Unique": "declare.items",
+    "as_of": "factories.as_of",
     "backfill": "declare.markers",
+    "cancel_runs": "run.recovery.cancellation",
     "connect": "connections.registry",
     "contributes": "resolve.plugin",
     "create_all": "alembic.apply",
     "engine": "connections.registry",
+    "forget": "run.erasing.erasure",
     "metadata": "decorators",
     "natural_key": "declare.markers",
     "nullable": "declare.markers",
@@ -71,6 +85,7 @@ _HOMES = {
     "pk": "declare.markers",
     "produces": "resolve.plugin",
     "register_table": "decorators",
+    "relink": "factories.relink",
     "renamed_from": "declare.markers",
     "requires": "resolve.plugin",
     "singleton": "resolve.plugin",
@@ -80,6 +95,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CSV",
     "Check",
     "Config",
     "Dynamic",
@@ -87,24 +103,31 @@ __all__ = [
     "FactoryContext",
     "ForeignKey",
     "Index",
+    "JSONLines",
     "Key",
+    "Lookup",
     "MinPGVersion",
+    "Parquet",
     "PgflowError",
     "Pipeline",
     "Plugin",
     "Query",
     "ResourceFactory",
+    "Rows",
     "SimpleTable",
     "SourceTable",
     "SyncResult",
     "TableFactory",
     "Target",
     "Unique",
+    "as_of",
     "backfill",
+    "cancel_runs",
     "connect",
     "contributes",
     "create_all",
     "engine",
+    "forget",
     "metadata",
     "natural_key",
     "nullable",
@@ -113,6 +136,7 @@ __all__ = [
     "pk",
     "produces",
     "register_table",
+    "relink",
     "renamed_from",
     "requires",
     "singleton",

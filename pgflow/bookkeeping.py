@@ -1,4 +1,4 @@
-"""pgflow's own tables: the history of runs, and how far incremental pipelines have read.
+"""pgflow's own tables: the history of runs, how far pipelines have read, what they put aside.
 
 They live in one schema (`pgflow` unless configured otherwise) and are ordinary tables on the
 user's MetaData, so that migrations create, change and move them together with everything else.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -40,13 +42,16 @@ from pgflow.errors import OtherLayout
 SCHEMA = "pgflow"
 
 #: Version of the layout below, stamped on the tables as their comment.
-VERSION = 1
+VERSION = 2
 
 #: What a run can be. `abandoned` is a run whose process died.
 STATUSES = ("running", "success", "failed", "abandoned")
 
 #: Columns of `runs` that count rows, in the order in which results show them.
-COUNTS = ("inserted", "updated", "closed", "deleted", "unchanged", "skipped", "read")
+COUNTS = ("inserted", "updated", "closed", "deleted", "unchanged", "skipped", "rejected", "read")
+
+#: Columns that a layout added: programs leave them alone in tables of an older one.
+ADDED = {"rejected": 2, "details": 2}
 
 _INFO_KEY = "pgflow_bookkeeping"
 _WANTED_KEY = "pgflow_bookkeeping_schemas"
@@ -63,11 +68,22 @@ class Bookkeeping:
         schema: Where they live.
         runs: One row for each run of a pipeline on a target.
         watermarks: One row for each incremental pipeline, target and scope.
+        backfills: One row for each backfill: its range, its steps, and how far it came.
+        quarantine: Rows that a check has kept out of their target.
+        erasures: One row for each key that was erased; never the key itself.
     """
 
     schema: str
     runs: Table
     watermarks: Table
+    backfills: Table
+    quarantine: Table
+    erasures: Table
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All of them."""
+        return (self.runs, self.watermarks, self.backfills, self.quarantine, self.erasures)
 
 
 def want(metadata: MetaData, schema: str, moved_from: str | None = None) -> None:
@@ -104,10 +120,17 @@ def register(
     """
     known: dict[str, Bookkeeping] = metadata.info.setdefault(_INFO_KEY, {})
     if schema not in known:
-        known[schema] = Bookkeeping(schema, _runs(metadata, schema), _watermarks(metadata, schema))
+        known[schema] = Bookkeeping(
+            schema,
+            _runs(metadata, schema),
+            _watermarks(metadata, schema),
+            _backfills(metadata, schema),
+            _quarantine(metadata, schema),
+            _erasures(metadata, schema),
+        )
     former = moved_from or metadata.info.get(_MOVED_KEY, {}).get(schema)
     if former is not None and former != schema:
-        for table in (known[schema].runs, known[schema].watermarks):
+        for table in known[schema].tables:
             table.info["renamed_from"] = idents.qualify(former, table.name)
     return known[schema]
 
@@ -172,12 +195,7 @@ def _runs(metadata: MetaData, schema: str) -> Table:
         Column("mode", Text, nullable=False),
         Column("status", Text, nullable=False),
         Column("attempts", Integer, nullable=False, server_default="1"),
-        Column(
-            "started_at",
-            DateTime(timezone=True),
-            nullable=False,
-            server_default=func.clock_timestamp(),
-        ),
+        _instant("started_at"),
         Column("finished_at", DateTime(timezone=True)),
         Column("seconds", Double),
         Column("effective_at", DateTime(timezone=True)),
@@ -187,12 +205,13 @@ def _runs(metadata: MetaData, schema: str) -> Table:
         Column("watermark_to", Text),
         Column("error_type", Text),
         Column("error", Text),
+        Column("details", JSONB),
         PrimaryKeyConstraint("run_id", name="runs_pkey"),
         CheckConstraint(f"status IN ({statuses})", name="runs_status_check"),
         Index("runs_pipeline_started_at_idx", "pipeline", "started_at"),
         Index("runs_running_idx", "started_at", postgresql_where=text("status = 'running'::text")),
         schema=schema,
-        comment=f"pgflow bookkeeping, layout {VERSION}: every run of a pipeline on a target",
+        comment=_comment("every run of a pipeline on a target"),
     )
 
 
@@ -206,13 +225,76 @@ def _watermarks(metadata: MetaData, schema: str) -> Table:
         Column("column_name", Text, nullable=False),
         Column("value", Text),
         Column("run_id", Uuid, nullable=False),
-        Column(
-            "updated_at",
-            DateTime(timezone=True),
-            nullable=False,
-            server_default=func.clock_timestamp(),
-        ),
+        _instant("updated_at"),
+        Column("details", JSONB),
         PrimaryKeyConstraint("pipeline", "target", "scope", name="watermarks_pkey"),
         schema=schema,
-        comment=f"pgflow bookkeeping, layout {VERSION}: how far incremental pipelines have read",
+        comment=_comment("how far incremental pipelines have read"),
     )
+
+
+def _backfills(metadata: MetaData, schema: str) -> Table:
+    return Table(
+        "backfills",
+        metadata,
+        Column("pipeline", Text, nullable=False),
+        Column("range_from", Text, nullable=False),
+        Column("range_to", Text, nullable=False),
+        Column("step", Text, nullable=False),
+        Column("parameters", Text, nullable=False, server_default="{}"),
+        Column("done_to", Text),
+        Column("steps_done", BigInteger, nullable=False, server_default="0"),
+        _instant("started_at"),
+        _instant("updated_at"),
+        Column("finished_at", DateTime(timezone=True)),
+        PrimaryKeyConstraint(
+            "pipeline", "range_from", "range_to", "step", "parameters", name="backfills_pkey"
+        ),
+        schema=schema,
+        comment=_comment("how far each backfill came"),
+    )
+
+
+def _quarantine(metadata: MetaData, schema: str) -> Table:
+    return Table(
+        "quarantine",
+        metadata,
+        Column("quarantine_id", BigInteger, Identity(always=True), nullable=False),
+        Column("run_id", Uuid, nullable=False),
+        Column("pipeline", Text, nullable=False),
+        Column("target", Text, nullable=False),
+        Column("check_name", Text, nullable=False),
+        Column("key", JSONB),
+        Column("row", JSONB, nullable=False),
+        _instant("rejected_at"),
+        PrimaryKeyConstraint("quarantine_id", name="quarantine_pkey"),
+        Index("quarantine_target_idx", "target"),
+        Index("quarantine_run_id_idx", "run_id"),
+        schema=schema,
+        comment=_comment("rows that a check has kept out of their target"),
+    )
+
+
+def _erasures(metadata: MetaData, schema: str) -> Table:
+    counts = ("versions", "quarantined", "samples")
+    return Table(
+        "erasures",
+        metadata,
+        Column("erasure_id", Uuid, nullable=False),
+        Column("target", Text, nullable=False),
+        _instant("erased_at"),
+        Column("erased_by", Text, nullable=False, server_default=func.session_user()),
+        *(Column(name, BigInteger, nullable=False, server_default="0") for name in counts),
+        PrimaryKeyConstraint("erasure_id", name="erasures_pkey"),
+        schema=schema,
+        comment=_comment("keys that were erased, without their values"),
+    )
+
+
+def _instant(name: str) -> Column[datetime]:
+    default = func.clock_timestamp()
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=default)
+
+
+def _comment(purpose: str) -> str:
+    return f"pgflow bookkeeping, layout {VERSION}: {purpose}"

@@ -11,9 +11,12 @@ class PgflowError(Exception):
 
     Attributes:
         run_id: The run that failed, as the history has it; None where there was none.
+        details: What the run had found out before it failed, as plain data by subject; None
+            where there is nothing.
     """
 
     run_id: object | None = None
+    details: dict[str, object] | None = None
 
 
 class DeclarationError(PgflowError, ValueError):
@@ -38,8 +41,8 @@ class InvalidOption(DeclarationError):
     """An option has a value, or stands beside another one, that cannot work."""
 
 
-class NotSupportedYet(PgflowError):
-    """Something that pgflow is meant to do, but that this version does not have."""
+class InvalidCheck(DeclarationError):
+    """A check has a value or a name that cannot work, or is about rows that nobody sees."""
 
 
 class InvalidBody(DeclarationError):
@@ -349,6 +352,10 @@ class NullKeys(BatchError):
     """Rows of the batch have no merge key."""
 
 
+class NoInstant(BatchError):
+    """Rows of the batch have no instant at which a version could begin."""
+
+
 class DuplicateKeys(BatchError):
     """The batch has different rows with one merge key."""
 
@@ -365,12 +372,132 @@ class OutOfScope(BatchError):
     """The batch has rows outside the scope of the run."""
 
 
+class ChecksFailed(BatchError):
+    """Rows of the batch fail checks whose severity is `error`.
+
+    Attributes:
+        failed: The names of those checks.
+    """
+
+    def __init__(
+        self, message: str, *, pipeline: str, target: str, failed: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, pipeline=pipeline, target=target)
+        self.failed = failed
+
+
 class InstantTooEarly(BatchError):
     """The run's instant lies before versions that the target already has."""
 
 
+class NullWatermark(BatchError):
+    """Rows have no value in the incremental column, and the pipeline wants that to be an error."""
+
+
 class SourceMismatch(BatchError):
     """The source's columns or their types do not fit the target."""
+
+
+class UnresolvedLookup(BatchError):
+    """Rows refer to a dimension that had no version of their key at their instant."""
+
+
+class MissingMember(BatchError):
+    """The row of a dimension that is to stand for unknown members is not there."""
+
+
+# --- rows from elsewhere -------------------------------------------------------------
+
+
+class MissingFile(PgflowError, FileNotFoundError):
+    """A source's path or pattern leads to no file; nothing was written.
+
+    Attributes:
+        path: The path or pattern.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class ChangedFile(PgflowError):
+    """A file changed while it was read, so its rows may belong to two states: run again.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class MalformedFile(PgflowError, ValueError):
+    """A file is not what the source says that it is; nothing was written.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class ConsumedRows(PgflowError):
+    """Rows that can be read only once were to be read again: give a function that makes them."""
+
+
+class MissingReader(PgflowError, ImportError):
+    """The package that reads a kind of source is not installed: install the extra that it names."""
+
+
+class BadRow(BatchError):
+    """A row of the source cannot be taken as it is; nothing was written.
+
+    Attributes:
+        row: Its number in the source, from 1, or None.
+        place: The file and line, or an empty string.
+        column: The column, or an empty string.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pipeline: str,
+        target: str,
+        row: int | None = None,
+        place: str = "",
+        column: str = "",
+    ) -> None:
+        super().__init__(message, pipeline=pipeline, target=target)
+        self.row = row
+        self.place = place
+        self.column = column
+
+
+class SchemaEvolved(SourceMismatch):
+    """The source has columns that the target lacks, or wider ones: migrate by `pgflow evolve`.
+
+    Attributes:
+        added: New columns with their types.
+        widened: Columns of the target with the wider types that the source has.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pipeline: str,
+        target: str,
+        added: dict[str, str],
+        widened: dict[str, str],
+    ) -> None:
+        super().__init__(message, pipeline=pipeline, target=target)
+        self.added = added
+        self.widened = widened
 
 
 # --- tables: types, columns, items ---------------------------------------------------
@@ -529,6 +656,22 @@ class NotAmendable(TableError):
     """A table has a constraint that cannot hold once it keeps history."""
 
 
+class NoHistory(TableError):
+    """A history is asked of a table that keeps none: nothing fills it in mode `scd2`."""
+
+
+class CannotRelink(PgflowError):
+    """Rows cannot be linked to their dimensions again: the table lacks what it takes.
+
+    Attributes:
+        target: The table in question.
+    """
+
+    def __init__(self, message: str, *, target: str) -> None:
+        super().__init__(message)
+        self.target = target
+
+
 # --- applying metadata ---------------------------------------------------------------
 
 
@@ -572,11 +715,25 @@ class StatementFailed(PgflowError):
 
     @classmethod
     def of(
-        cls, error: BaseException, purpose: str, statement: str, owner: str = ""
+        cls,
+        error: BaseException,
+        purpose: str,
+        statement: str,
+        owner: str = "",
+        *,
+        guarded: bool = False,
     ) -> StatementFailed:
-        """Describe a driver's error by what pgflow was doing when it came."""
-        diagnostic = str(error).strip()
+        """Describe a driver's error by what pgflow was doing when it came.
+
+        Args:
+            error: The driver's error.
+            purpose: What pgflow was doing.
+            statement: The statement.
+            owner: Whose it is.
+            guarded: Whether values of rows must not be shown, which the server likes to quote.
+        """
         sqlstate = getattr(error, "sqlstate", None)
+        diagnostic = _without_values(error) if guarded else str(error).strip()
         return cls(
             f"{owner}: could not {purpose}: {diagnostic}"
             if owner
@@ -586,6 +743,66 @@ class StatementFailed(PgflowError):
             sqlstate=sqlstate,
             diagnostic=diagnostic,
         )
+
+
+class SourceFailed(StatementFailed):
+    """The source, which is not in the target's database, refused something or cannot be reached.
+
+    Attributes:
+        source: Where it is; never a password.
+    """
+
+    source: str = ""
+
+    @classmethod
+    def at(
+        cls,
+        source: str,
+        error: BaseException,
+        purpose: str,
+        statement: str,
+        owner: str = "",
+        *,
+        guarded: bool = False,
+    ) -> StatementFailed:
+        """Describe an error of the source's side."""
+        title = f"{owner}, source {source}"
+        found = cls.of(error, purpose, statement, title, guarded=guarded)
+        if isinstance(found, SourceFailed):
+            found.source = source
+        return found
+
+
+#: Classes of SQLSTATE whose messages quote no value of any row: connection, rights, syntax and
+#: names, resources, limits, cancellation, the server's own state.
+_WITHOUT_VALUES = ("08", "28", "42", "53", "54", "55", "57", "58", "25", "40")
+
+
+def quotes_values(error: BaseException) -> bool:
+    """Whether a driver's error may quote values of rows.
+
+    Args:
+        error: The driver's error.
+    """
+    sqlstate = getattr(error, "sqlstate", None)
+    return sqlstate is not None and sqlstate[:2] not in _WITHOUT_VALUES
+
+
+def _without_values(error: BaseException) -> str:
+    """What the server complains about, without what it quotes of rows."""
+    sqlstate = getattr(error, "sqlstate", None)
+    diagnostic = getattr(error, "diag", None)
+    if sqlstate is None or diagnostic is None:
+        return str(error).strip()
+    if not quotes_values(error):
+        return str(diagnostic.message_primary)
+    named = ("table_name", "column_name", "datatype_name", "constraint_name")
+    where = [(n.removesuffix("_name"), getattr(diagnostic, n, None)) for n in named]
+    told = ", ".join(f"{what} {name}" for what, name in where if name)
+    return (
+        f"{type(error).__name__} (SQLSTATE {sqlstate}){f' at {told}' if told else ''}; values are "
+        "not shown, as sample_keys=False says"
+    )
 
 
 class TargetLocked(PgflowError):
@@ -600,6 +817,18 @@ class TargetLocked(PgflowError):
         super().__init__(message)
         self.target = target
         self.holders = holders
+
+
+class CannotForget(PgflowError):
+    """A key cannot be erased: it is no value of its column, or other rows refer to its rows.
+
+    Attributes:
+        references: What refers to them: how many rows, of which table, by which foreign key.
+    """
+
+    def __init__(self, message: str, *, references: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.references = references
 
 
 class MissingTable(PgflowError):
@@ -623,11 +852,43 @@ class OtherLayout(PgflowError):
 
 
 class UnsuitableTransaction(PgflowError):
-    """A run was asked to join a transaction in which it could not keep its promises."""
+    """A run, or an erasure, was asked to join a transaction in which it could not do its work."""
+
+
+class UnsuitablePath(PgflowError):
+    """`force_path=` asks for a way from source to target that cannot be."""
 
 
 class InvalidInstant(PgflowError, ValueError):
     """`effective_at` is no timezone-aware instant."""
+
+
+class StalePosition(PgflowError):
+    """A pipeline's position is of another server, or of a time that this server does not have."""
+
+
+class InvalidPosition(PgflowError, ValueError):
+    """A watermark cannot be set to this; it stays where it is."""
+
+
+class NoPosition(PgflowError):
+    """The source's server cannot say where it is in a way that loses no rows."""
+
+
+class UnreadableChange(PgflowError):
+    """The source's log holds something that this version cannot read; nothing was written."""
+
+
+class SlotRefused(PgflowError):
+    """A replication slot cannot be made here, or would endanger the source's server."""
+
+
+class BackfillRefused(PgflowError, ValueError):
+    """A range cannot be read again in steps, or not without falsifying what the target holds."""
+
+
+class BackfillOvertaken(PgflowError):
+    """Somebody else has done this step of the same backfill meanwhile; nothing was written."""
 
 
 class OutcomeUnknown(PgflowError):
@@ -635,6 +896,10 @@ class OutcomeUnknown(PgflowError):
 
     The data is there if, and only if, the status of the run (`run_id`) is `success`.
     """
+
+
+class RunCancelled(PgflowError):
+    """The run's own process wanted it to end: `pgflow.cancel_runs()` was called."""
 
 
 class RunLost(PgflowError):
@@ -837,6 +1102,10 @@ class HazardsNotConfirmed(PgflowError):
     def __init__(self, message: str, *, titles: tuple[str, ...]) -> None:
         super().__init__(message)
         self.titles = titles
+
+
+class CannotEvolve(PgflowError):
+    """A declaration cannot be changed for a source that has grown: change it by hand."""
 
 
 class CannotEject(PgflowError):

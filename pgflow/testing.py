@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from pgflow.emit.history import system_columns_of
+from pgflow.emit.versions import versions_of
 from pgflow.errors import BrokenHistory
 from pgflow.factories.simple import TableFactory
 from pgflow.plan.sql import Sql, bind, join, name, names, sql
@@ -18,12 +19,13 @@ def assert_scd2(connection: Connection, table: Any, keys: Sequence[str] | None =
     """Check that a table with versions tells one consistent history of every key.
 
     A key has at most one current version; no two versions of it are valid at one instant; every
-    version ends after it begins; `is_current` says whether it has an end.
+    version ends after it begins; `is_current` says whether it has an end; a confirmation lies
+    within its version.
 
     Args:
         connection: A connection to the database.
         table: A class under `@pgflow.table`, or a table factory.
-        keys: The merge keys; by default the primary key without `valid_from`.
+        keys: The merge keys; by default those by which the history is kept.
 
     Raises:
         BrokenHistory: One of these does not hold; the message names up to five keys.
@@ -33,7 +35,7 @@ def assert_scd2(connection: Connection, table: Any, keys: Sequence[str] | None =
     valid_from, valid_to = system.valid_from, system.valid_to
     if valid_from is None or valid_to is None:
         raise BrokenHistory(f"{core.fullname} keeps no versions: no pipeline fills it with scd2.")
-    by = tuple(keys or (c.name for c in core.primary_key.columns if c.name != valid_from))
+    by = tuple(keys or versions_of(core, "assert_scd2()").keys)
     start, end = name("t", valid_from), name("t", valid_to)
     checks = {
         "several current versions": sql(
@@ -52,6 +54,17 @@ def assert_scd2(connection: Connection, table: Any, keys: Sequence[str] | None =
             core,
             by,
             sql("{c} IS DISTINCT FROM ({end} IS NULL)", c=name("t", system.is_current), end=end),
+        )
+    if system.confirmed_at is not None:
+        checks["confirmations outside of their version"] = _where(
+            core,
+            by,
+            sql(
+                "{c} < {start} OR {c} >= {end}",
+                c=name("t", system.confirmed_at),
+                start=start,
+                end=end,
+            ),
         )
     with connection.begin_nested() if connection.in_transaction() else connection.begin():
         session = Session(connection)

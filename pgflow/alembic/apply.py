@@ -151,7 +151,8 @@ def _absent(conn: Connection, tables: list[Table]) -> list[Table]:
         raise TablesOutOfDate(
             f"The database has tables that are older than the metadata: {listed}. create_all() "
             "creates tables and never changes one: migrate them with Alembic (alembic revision "
-            "--autogenerate, alembic upgrade head), or drop them first.",
+            "--autogenerate, alembic upgrade head) or with pgflow migrate, or drop those whose "
+            "rows nobody needs.",
             missing=missing,
         )
     return [table for table in tables if (table.schema or default, table.name) not in present]

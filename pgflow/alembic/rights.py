@@ -30,6 +30,13 @@ Relation: TypeAlias = "tuple[str, str]"
 #: What a loader may do with tables that are made after its rights were granted.
 _LOADS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _KEEPS = ("SELECT", "INSERT", "UPDATE")
+#: What a loader may do with pgflow's own tables. Rows in quarantine are let go by others.
+_BOOKS = {
+    "runs": _KEEPS,
+    "watermarks": _KEEPS,
+    "backfills": _KEEPS,
+    "quarantine": ("SELECT", "INSERT"),
+}
 _SHOWN = ("table", "view", "materialized_view")
 
 _UNTRUSTED = """
@@ -258,7 +265,7 @@ def _loader(place: _Place, role: str, work: Work) -> Section:
     for relation, rights in work.writes.items():
         wanted[relation] = rights | wanted.get(relation, frozenset())
     for schema in place.own:
-        wanted.update({(schema, name): frozenset(_KEEPS) for name in ("runs", "watermarks")})
+        wanted.update({(schema, name): frozenset(rights) for name, rights in _BOOKS.items()})
     statements = [*_grant(place.database, role, ("CONNECT", "TEMPORARY"))]
     statements += _usage(place, role, {schema for schema, _ in wanted})
     for relation in sorted(wanted):

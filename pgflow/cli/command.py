@@ -9,6 +9,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
+from pgflow.cli import signals
 from pgflow.cli.output import Output
 
 P = ParamSpec("P")
@@ -50,10 +51,9 @@ def run(output: Output, call: Callable[[], int]) -> int:
         return call()
     except (typer.BadParameter, typer.Exit):
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         output.error("interrupted.")
-        # The module of errors loads SQLAlchemy for some of them; nobody waits for that now.
-        return 130
+        return signals.exit_code(interrupt)
     except Exception as error:
         from pgflow.cli.failures import exit_code, sentence
 

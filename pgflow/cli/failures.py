@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pgflow.cli import signals
 from pgflow.errors import (
+    BackfillRefused,
     BadCredentials,
     DeclarationError,
     EmbeddedServerFailed,
     InvalidInstant,
+    InvalidPosition,
     MalformedDsn,
     MalformedSettings,
     MissingParameter,
     MissingServerBinaries,
     ModuleFailed,
     NoModules,
-    NotSupportedYet,
     OtherServerVersion,
     PgflowError,
     PostgresTooOld,
@@ -36,10 +38,15 @@ FAILED = 1
 USAGE = 2
 #: A declaration, a module or a connection cannot be used.
 UNUSABLE = 3
-#: Ctrl-C.
-INTERRUPTED = 130
 
-_USAGE = (InvalidInstant, MissingParameter, UnknownPipeline, UnknownTable)
+_USAGE = (
+    BackfillRefused,
+    InvalidInstant,
+    InvalidPosition,
+    MissingParameter,
+    UnknownPipeline,
+    UnknownTable,
+)
 _UNUSABLE = (
     BadCredentials,
     DeclarationError,
@@ -49,7 +56,6 @@ _UNUSABLE = (
     MissingServerBinaries,
     ModuleFailed,
     NoModules,
-    NotSupportedYet,
     OtherServerVersion,
     PostgresTooOld,
     UnknownConnection,
@@ -66,7 +72,7 @@ def exit_code(error: BaseException) -> int:
         error: What was raised.
     """
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return signals.exit_code(error)
     if isinstance(error, TargetsFailed) and error.__cause__ is not None:
         return exit_code(error.__cause__)
     if isinstance(error, _USAGE):

@@ -12,10 +12,14 @@ from pgflow.alembic.rights import Relation, Roles, Section, Work, needed
 from pgflow.cli.failures import OK
 from pgflow.cli.output import Output
 from pgflow.connections.registry import engine
+from pgflow.declare.checks import Relationship
 from pgflow.declare.options import SyncOptions
 from pgflow.errors import PgflowError
 from pgflow.factories.pipeline import Pipeline
-from pgflow.project.order import reads, writes
+from pgflow.plugins.row_checks import parent_table
+from pgflow.plugins.sync_keys import CHECKS
+from pgflow.project.order import Relation as Place
+from pgflow.project.order import looks_up, reads, writes
 from pgflow.project.project import Project
 
 #: The modes that never write a row that is there.
@@ -69,7 +73,7 @@ def _work(pipelines: Iterable[Pipeline], connection: str, database: Engine, defa
         for (declared, schema, name), target in targets:
             if _is_same(declared, connection, database):
                 written[schema or default, name] |= _privileges(target.options)
-        for declared, schema, name in reads(pipeline):
+        for declared, schema, name in (*reads(pipeline), *looks_up(pipeline), *_refers(pipeline)):
             if _is_same(declared, connection, database):
                 read.add((schema or default, name))
         if pipeline.spec.source is None:
@@ -79,6 +83,15 @@ def _work(pipelines: Iterable[Pipeline], connection: str, database: Engine, defa
     return Work(
         {relation: frozenset(rights) for relation, rights in written.items()}, read, remarks
     )
+
+
+def _refers(pipeline: Pipeline) -> Iterator[Place]:
+    """Give the tables that checks look into, which are beside the targets."""
+    for (declared, _, _), target in zip(writes(pipeline), pipeline.sync_targets, strict=True):
+        for check in (*(target.sync_target.options.checks or ()), *target.ctx[CHECKS]):
+            if isinstance(check, Relationship):
+                table = parent_table(check)
+                yield declared, table.schema, table.name
 
 
 def _privileges(options: SyncOptions) -> set[str]:

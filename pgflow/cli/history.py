@@ -36,7 +36,7 @@ def show_history(
         schema: Where pgflow's own tables are.
         as_json: Whether to write JSON.
     """
-    asked = connection or _connection_of(name, modules) or "default"
+    asked = connection or connection_of(name, modules) or "default"
     with connect(asked) as live:
         entries = read_history(live, name, limit, schema)
     if as_json:
@@ -48,11 +48,16 @@ def show_history(
     return OK
 
 
-def _connection_of(name: str | None, modules: Sequence[str] | None) -> Any:
-    """The connection of a pipeline's first target.
+def connection_of(name: str | None, modules: Sequence[str] | None) -> Any:
+    """Return the connection of a pipeline's first target.
 
-    None without a name, and for a pipeline that the project does not have any more: its runs
-    stay in the history.
+    Args:
+        name: The pipeline's name, or None.
+        modules: What `--module` said.
+
+    Returns:
+        None without a name, and for a pipeline that the project does not have any more: its runs
+        stay in the history.
     """
     if name is None or not (modules or listed_modules(project_settings())):
         return None

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pgflow.cli import contracts, migrations, positions, signals
 from pgflow.cli.command import command
-from pgflow.cli.migrations import add_commands
 from pgflow.cli.options import (
     All,
     Connection,
@@ -29,7 +29,7 @@ app = typer.Typer(
     name="pgflow",
     help="PostgreSQL tables and pipelines as composable factories.",
     epilog="Exit codes: 0 all good, 1 a run failed, 2 wrong usage, 3 a declaration, module or "
-    "connection cannot be used, 130 interrupted.",
+    "connection cannot be used, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -38,7 +38,9 @@ app = typer.Typer(
 )
 connections = typer.Typer(help="Look at connections.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(connections, name="connections")
-add_commands(app)
+migrations.add_commands(app)
+positions.add_commands(app)
+contracts.add_commands(app)
 
 
 def main() -> None:
@@ -48,10 +50,11 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
+    signals.end_as_interrupted()
     try:
         app(prog_name="pgflow")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as interrupt:
+        sys.exit(signals.exit_code(interrupt))
 
 
 def show_version(asked: bool) -> None:

@@ -52,3 +52,20 @@ def select(
     pipelines = project.in_order if everything else project.select(names or ())
     values = arguments(pipelines, given)
     return tuple(Chosen(p, own) for p, own in zip(pipelines, values, strict=True))
+
+
+def select_one(name: str, modules: Sequence[str] | None) -> Pipeline:
+    """Load the project and choose one pipeline.
+
+    Args:
+        name: Its name.
+        modules: What `--module` said.
+
+    Raises:
+        UnknownPipeline: There is none of that name.
+    """
+    found = Project.load(modules or None).select([name])
+    if len(found) > 1:
+        names = ", ".join(pipeline.name for pipeline in found)
+        raise typer.BadParameter(f"{name!r} fits several pipelines ({names}); name one.")
+    return found[0]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pgflow.cli.failures import INTERRUPTED, exit_code, first_reason, sentence
+from pgflow.cli import signals
+from pgflow.cli.failures import exit_code, first_reason, sentence
 from pgflow.cli.output import Output
 from pgflow.cli.selection import Chosen
 from pgflow.errors import TargetsFailed
@@ -42,12 +43,12 @@ class Done:
     Attributes:
         results: The results of pipelines, in order, failed ones among them.
         errors: What the failed ones raised, by name.
-        interrupted: Whether the user pressed Ctrl-C.
+        interrupted: What broke in, Ctrl-C or SIGTERM; None if nothing did.
     """
 
     results: list[SyncResult] = field(default_factory=list)
     errors: dict[str, Exception] = field(default_factory=dict)
-    interrupted: bool = False
+    interrupted: KeyboardInterrupt | None = None
 
     def not_run(self, order: Order) -> list[str]:
         """Names of the pipelines that were not begun."""
@@ -56,8 +57,8 @@ class Done:
     @property
     def exit_code(self) -> int:
         """The exit code for all of it."""
-        if self.interrupted:
-            return INTERRUPTED
+        if self.interrupted is not None:
+            return signals.exit_code(self.interrupted)
         return first_reason(exit_code(error) for error in self.errors.values())
 
 
@@ -71,7 +72,7 @@ def sync_pipelines(output: Output, order: Order, *, as_json: bool) -> int:
         _write(output, order, done)
     for name, error in done.errors.items():
         output.error(_culprit(name, sentence(error)), error)
-    if done.interrupted:
+    if done.interrupted is not None:
         output.error(_interruption(progress.current))
     return done.exit_code
 
@@ -100,10 +101,10 @@ def _run(order: Order, progress: LineProgress) -> Done:
         before = len(progress.results)
         try:
             done.results.append(_sync(each, order, progress))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             if seen := progress.results[before:]:
                 done.results.append(_summed(each, order, seen))
-            done.interrupted = True
+            done.interrupted = interrupt
             break
         except Exception as error:
             done.results.append(_unfinished(each, order, error, progress.results[before:]))

@@ -15,8 +15,15 @@ from sqlalchemy import URL
 
 from pgflow.connections.account import Account
 from pgflow.connections.binaries import Binaries, installed
-from pgflow.connections.postmaster import PORT, SHORT_SOCKETS, SUPERUSER, Postmaster, defuse
-from pgflow.connections.process import command_line
+from pgflow.connections.postmaster import (
+    PORT,
+    SHORT_SOCKETS,
+    SUPERUSER,
+    Postmaster,
+    defuse,
+    end_orphans,
+)
+from pgflow.connections.process import started
 from pgflow.errors import EmbeddedServerFailed, OtherServerVersion
 
 #: Bytes that a socket's path may have on every system (macOS allows 103, Linux 107).
@@ -114,6 +121,7 @@ class Cluster:
         """
         self._check_version()
         defuse(self.data)
+        end_orphans(self.data)
         sockets = self._socket_directory()
         self.account.make_directory(sockets)
         # The socket of a server that was killed is locked by its number, which may live on as
@@ -163,7 +171,7 @@ class Cluster:
             found = self.postmaster()
             if found is not None and found.status == "ready":
                 return found
-            if found is None and (pid is None or not command_line(pid)):
+            if found is None and (pid is None or started(pid) is None):
                 return None
             time.sleep(0.02)
         raise EmbeddedServerFailed(

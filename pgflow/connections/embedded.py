@@ -77,6 +77,14 @@ class EmbeddedServer:
         """Whether the server runs, whoever started it."""
         return self._server() is not None
 
+    @property
+    def place(self) -> Path:
+        """The directory of the server's files; root's may be below `/var/lib/pgflow`."""
+        try:
+            return Path((self.directory / "location").read_text())
+        except FileNotFoundError:
+            return self.directory / "server"
+
     def start(self, *, keep: bool = False) -> None:
         """Make sure that the server runs and stays until this process ends.
 
@@ -202,23 +210,16 @@ class EmbeddedServer:
         holders.write(self._holders)
 
     def _server(self) -> Postmaster | None:
-        return Postmaster.find(self._place() / "data")
+        return Postmaster.find(self.place / "data")
 
     def _cluster(self) -> Cluster:
         """Return the files and programs of the server; where they are is decided once."""
-        place = self._place()
+        place = self.place
         account = _owner(place) if place.exists() else server_account()
         if not place.exists() and not account.reaches(self.directory):
             place = self._move_out()
         near = self.directory.parent if place.parent == self.directory else place.parent
         return Cluster(place, find_binaries().reachable_by(account, near / ".programs"), account)
-
-    def _place(self) -> Path:
-        """Return the directory of the server's files."""
-        try:
-            return Path((self.directory / "location").read_text())
-        except FileNotFoundError:
-            return self.directory / "server"
 
     def _move_out(self) -> Path:
         """Choose a place below the system's directory, and write down where it is."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from pgflow.connections.process import command_line
+from pgflow.connections.process import at_work_in, command_line
 from pgflow.errors import EmbeddedServerFailed
 
 #: The superuser of every server that pgflow creates.
@@ -26,6 +26,9 @@ SHORT_SOCKETS = Path("/tmp")  # noqa: S108  # the directory below it is private,
 
 #: Seconds that a stop may take; it writes what is not yet on disk.
 _STOP_TIMEOUT = 60
+
+#: Seconds that a process of a dead server gets to end by itself.
+_ORPHAN_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,34 @@ def defuse(data: Path) -> None:
     path = data / "postmaster.pid"
     _, _, rest = path.read_text().partition("\n")
     path.write_text(f"{_dead_pid()}\n{rest}")
+
+
+def end_orphans(data: Path) -> None:
+    """End processes of a server whose main process was killed, which cannot end them any more.
+
+    The idle ones notice by themselves. One that is busy with a long statement does not, and keeps
+    the shared memory without which the next server does not start. Nothing that it does counts:
+    what was not committed is lost with the server anyway.
+
+    Args:
+        data: The data directory; nothing is done if its server runs.
+    """
+    if Postmaster.find(data) is not None:
+        return
+    for sent in (signal.SIGQUIT, signal.SIGKILL):
+        deadline = time.monotonic() + _ORPHAN_TIMEOUT
+        for pid in _orphans(data):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, sent)
+        while _orphans(data):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
+
+
+def _orphans(data: Path) -> list[int]:
+    """Name the processes that work in a data directory and call themselves a server's."""
+    return [pid for pid in at_work_in(data) if command_line(pid).startswith("postgres: ")]
 
 
 def _recorded(data: Path) -> Postmaster | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +54,19 @@ def command_line(pid: int) -> str:
     except OSError:
         return "" if _has_proc() else _ask_ps(pid, "command=") or ""
     return os.fsdecode(raw.replace(b"\0", b" "))
+
+
+def at_work_in(directory: Path) -> Iterator[int]:
+    """Yield the numbers of processes whose working directory this is, as far as one may see.
+
+    Args:
+        directory: The directory. Where the system has no /proc, nothing is found.
+    """
+    here = str(directory.resolve())
+    for entry in _PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str((entry / "cwd").readlink()) == here:
+                yield int(entry.name)
 
 
 def _has_proc() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,9 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.elements import TextClause
 
 from pgflow import idents
-from pgflow.errors import InvalidOption, NotSupportedYet
+from pgflow.declare.data_check import DataCheck, check_names
+from pgflow.declare.lookups import Lookup
+from pgflow.errors import InvalidOption
 
 #: A limit to a part of the target: SQL text (which may use run parameters as `:name`), SQLAlchemy
 #: text with bound values, or a SQLAlchemy expression.
@@ -26,16 +28,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "on_empty_source": ("error", "allow"),
     "change_detection": ("values", "exact", "hash"),
     "replace": ("truncate", "delete"),
-    "schema_mode": ("strict", "ignore_extra"),
-    "watermark": ("value",),
+    "force_path": ("same_db", "copy"),
+    "schema_mode": ("strict", "ignore_extra", "evolve"),
+    "watermark": ("value", "snapshot", "horizon", "slot"),
+    "on_null_watermark": ("read", "skip", "error"),
 }
 
-#: Values of the design that this version does not have.
-_LATER = {
-    ("schema_mode", "evolve"): "migrate the target with Alembic and use schema_mode='strict'",
-    ("watermark", "snapshot"): "use watermark='value' with lookback=",
-    ("watermark", "slot"): "use watermark='value' with lookback=",
-}
+#: The column that tells which transaction wrote a row, where the declaration names none.
+_POSITION_COLUMNS = {"snapshot": "xid", "horizon": "xmin"}
 
 _COLUMN_LISTS = ("keys", "compare_columns", "update_columns")
 _COLUMNS = ("order_by", "incremental_column", "event_timestamp_column")
@@ -51,6 +51,8 @@ class SyncOptions:
         compare_columns: scd1, scd2: columns whose change counts as a change of the row.
         update_columns: merge: columns that are compared and written.
         event_timestamp_column: scd2: the column that holds each row's own instant.
+        keep_confirmations: scd2 with event time: whether each version keeps the newest instant at
+            which it was delivered again, unchanged.
         ttl: scd2: how long a current version stays open without being delivered.
         handle_deletes: What happens to keys that the source no longer delivers: nothing, `soft`
             (scd2 closes the version, merge and scd1 stamp `_deleted_at`) or `hard` (delete).
@@ -63,11 +65,23 @@ class SyncOptions:
         change_detection: `values` (the types' own equality), `exact` (to the byte), or `hash`
             (a stored hash).
         replace: truncate: `truncate`, or `delete` to let readers with older snapshots go on.
-        schema_mode: `strict`, or `ignore_extra` to drop source columns that the target lacks.
-        incremental_column: Read only rows from the last seen value of this column on.
+        schema_mode: `strict`; `ignore_extra` drops source columns that the target lacks, `evolve`
+            has `pgflow evolve` write the migration for them.
+        incremental_column: Read only rows from the last seen value of this column on. With
+            `snapshot` and `horizon` the column that tells which transaction wrote a row.
         lookback: How far before the last seen value an incremental run starts.
-        watermark: How the position of an incremental pipeline is kept: `value`.
+        watermark: How the position of an incremental pipeline is kept: `value`, `snapshot` (the
+            source has a column of transaction numbers), `horizon` (by the server's own numbers),
+            or `slot` (the source's log, deletes included).
+        on_null_watermark: Rows whose incremental column is NULL: `read` them in every run,
+            `skip` them, or `error`.
+        lookups: Columns that get the version of a dimension, as of the row's own instant.
+        checks: What must hold of the rows that the source delivers; see `pgflow.checks`.
+        sample_keys: Whether errors, results and the history may name keys of rows.
         lock_timeout: How long to wait for another run on the same target.
+        force_path: How rows get from the source to the target, whatever pgflow finds out itself:
+            `same_db` (the target's server reads the source) or `copy` (by way of this process).
+        transfer_workers: How many connections read a source table of another PostgreSQL database.
     """
 
     mode: str | None = None
@@ -75,6 +89,7 @@ class SyncOptions:
     compare_columns: tuple[str, ...] | None = None
     update_columns: tuple[str, ...] | None = None
     event_timestamp_column: str | None = None
+    keep_confirmations: bool | None = None
     ttl: timedelta | None = None
     handle_deletes: str | None = None
     scope: Scope | None = None
@@ -89,7 +104,13 @@ class SyncOptions:
     incremental_column: str | None = None
     lookback: timedelta | int | None = None
     watermark: str | None = None
+    on_null_watermark: str | None = None
+    lookups: tuple[Lookup, ...] | None = None
+    checks: tuple[DataCheck, ...] | None = None
+    sample_keys: bool | None = None
     lock_timeout: timedelta | None = None
+    force_path: str | None = None
+    transfer_workers: int | None = None
 
     def __post_init__(self) -> None:
         for option in _COLUMN_LISTS:
@@ -100,11 +121,21 @@ class SyncOptions:
                 object.__setattr__(self, option, idents.truncate(value))
         for option, choices in CHOICES.items():
             _check_choice(option, getattr(self, option), choices)
+        object.__setattr__(self, "lookups", _lookups(self.lookups))
+        if self.checks is not None:
+            object.__setattr__(self, "checks", _checks(self.checks))
+        if not isinstance(self.sample_keys, (bool, type(None))):
+            raise InvalidOption(f"sample_keys={self.sample_keys!r} must be True or False.")
         ratio = self.max_delete_ratio
         if ratio is not None and not 0 <= ratio <= 1:
             raise InvalidOption(
                 f"max_delete_ratio={ratio!r} is no share of the target's rows: give a number "
                 "from 0 to 1."
+            )
+        workers = self.transfer_workers
+        if workers is not None and (type(workers) is not int or not 1 <= workers <= 32):
+            raise InvalidOption(
+                f"transfer_workers={workers!r} must be a number of connections, from 1 to 32."
             )
         for option in ("ttl", "lock_timeout"):
             value = getattr(self, option)
@@ -123,6 +154,18 @@ class SyncOptions:
         given = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(defaults, **{k: v for k, v in given.items() if v is not None})
 
+    @property
+    def incremental(self) -> bool:
+        """Whether a run reads only what is new."""
+        return self.incremental_column is not None or self.watermark is not None
+
+    def completed(self) -> SyncOptions:
+        """Name the column that tells transactions, where nobody has."""
+        column = _POSITION_COLUMNS.get(self.watermark or "")
+        if column is None or self.incremental_column is not None:
+            return self
+        return replace(self, incremental_column=column)
+
     def given(self) -> dict[str, Any]:
         """Return the options that were given, by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -138,6 +181,7 @@ _FITS: dict[str, frozenset[str]] = {
     "compare_columns": frozenset({"scd1", "scd2"}),
     "update_columns": frozenset({"merge"}),
     "event_timestamp_column": frozenset({"scd2"}),
+    "keep_confirmations": frozenset({"scd2"}),
     "ttl": frozenset({"scd2"}),
     "handle_deletes": frozenset({"merge", "scd1", "scd2"}),
     "order_by": _KEYED,
@@ -148,6 +192,7 @@ _FITS: dict[str, frozenset[str]] = {
     "incremental_column": _KEYED,
     "lookback": _KEYED,
     "watermark": _KEYED,
+    "on_null_watermark": _KEYED,
 }
 _BUILT_IN = _KEYED | {"truncate"}
 
@@ -161,7 +206,6 @@ def check_fit(options: SyncOptions, owner: str) -> None:
 
     Raises:
         InvalidOption: An option does not fit; the message says which, and what would.
-        NotSupportedYet: The option belongs to a later version.
     """
     mode = options.mode or ""
     if mode in _BUILT_IN:
@@ -181,14 +225,18 @@ def _check_pairs(options: SyncOptions, owner: str) -> None:
             f"{owner}: handle_deletes='hard' would erase history; with mode 'scd2' use "
             "handle_deletes='soft', which closes the current version."
         )
-    if options.incremental_column and options.handle_deletes:
+    if options.watermark == "slot":
+        _check_slot(options, owner)
+    elif options.incremental_column and options.handle_deletes:
         raise InvalidOption(
             f"{owner}: handle_deletes= needs the whole source, incremental_column= reads a part "
-            "of it, and every row that it leaves out would look deleted. Drop one of them."
+            "of it, and every row that it leaves out would look deleted. Drop one of them, or "
+            "use watermark='slot', which sees deletes."
         )
     needs = (
         ("lookback", "incremental_column"),
-        ("watermark", "incremental_column"),
+        *([] if options.watermark == "slot" else [("watermark", "incremental_column")]),
+        ("on_null_watermark", "incremental_column"),
         ("on_duplicate", "order_by"),
     )
     for option, needed in needs:
@@ -203,11 +251,59 @@ def _check_pairs(options: SyncOptions, owner: str) -> None:
             f"{owner}: handle_deletes='soft' closes every key that is not delivered at once, so "
             "ttl= would have nothing left to do. Drop one of them."
         )
-    if options.event_timestamp_column is not None:
-        raise NotSupportedYet(
-            f"{owner}: event_timestamp_column= (history by the rows' own instants) is not part of "
-            "this version. Leave it out, and versions begin at the run's instant, or give the "
-            "instant by sync(effective_at=...)."
+    _check_watermark(options, owner)
+    _check_event_time(options, owner)
+
+
+_OF_VALUES = ("lookback", "on_null_watermark")
+
+
+def _check_watermark(options: SyncOptions, owner: str) -> None:
+    if options.watermark in (None, "value"):
+        return
+    for option in _OF_VALUES:
+        if getattr(options, option) is not None:
+            raise InvalidOption(
+                f"{owner}: {option}= is about values of a column, and watermark="
+                f"{options.watermark!r} knows each row by the transaction that wrote it. Drop it."
+            )
+
+
+def _check_slot(options: SyncOptions, owner: str) -> None:
+    """A slot names the keys that changed; nothing else limits or orders what is read."""
+    for option in ("incremental_column", "max_delete_ratio", "event_timestamp_column", "ttl"):
+        if getattr(options, option) is not None:
+            raise InvalidOption(
+                f"{owner}: {option}= does not go with watermark='slot', which reads the keys that "
+                "the source's log names, and follows deletes one by one. Drop it."
+            )
+
+
+def _check_event_time(options: SyncOptions, owner: str) -> None:
+    column = options.event_timestamp_column
+    if column is None:
+        if options.keep_confirmations:
+            raise InvalidOption(
+                f"{owner}: keep_confirmations= keeps the rows' own instants and needs "
+                "event_timestamp_column=, which is not given."
+            )
+        return
+    if column in (options.keys or ()):
+        raise InvalidOption(
+            f"{owner}: event_timestamp_column={column!r} is one of keys=, so that every instant "
+            "would be a key of its own. Leave it out of keys=: the instant tells the versions of "
+            "a key apart."
+        )
+    if column in (options.compare_columns or ()):
+        raise InvalidOption(
+            f"{owner}: event_timestamp_column={column!r} is one of compare_columns=. A later "
+            "instant alone is no change; leave it out of compare_columns=."
+        )
+    if options.on_duplicate is not None and options.order_by == column:
+        raise InvalidOption(
+            f"{owner}: order_by={column!r} is the event column, and every instant of a key is "
+            "kept. on_duplicate= chooses among rows of one key and one instant; order by a column "
+            "that tells those apart."
         )
 
 
@@ -260,12 +356,30 @@ def _columns(option: str, value: Sequence[str] | str | None) -> tuple[str, ...] 
     return names
 
 
+def _lookups(value: Sequence[Lookup] | Lookup | None) -> tuple[Lookup, ...] | None:
+    """Take lookups one by one; of two that fill one column only the last would count."""
+    if value is None:
+        return None
+    lookups = (value,) if isinstance(value, Lookup) else tuple(value)
+    for lookup in lookups:
+        if not isinstance(lookup, Lookup):
+            raise InvalidOption(f"lookups= takes pgflow.Lookup(...), not {lookup!r}.")
+    columns = [lookup.into for lookup in lookups]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise InvalidOption(f"lookups= fills {_spoken(twice)} twice.")
+    return lookups
+
+
+def _checks(checks: object) -> tuple[DataCheck, ...]:
+    if isinstance(checks, DataCheck) or not isinstance(checks, Iterable):
+        raise InvalidOption(f"checks={checks!r} must be a list: checks=[NotNull('email')].")
+    return check_names(checks, "checks=")
+
+
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     if value is None or value in choices:
         return
-    way_out = _LATER.get((option, str(value)))
-    if way_out is not None:
-        raise NotSupportedYet(f"{option}={value!r} is not part of this version; {way_out}.")
     raise InvalidOption(
         f"{option}={value!r} is unknown.{nearest(str(value), choices)} Use {_spoken(choices)}."
     )

@@ -13,6 +13,8 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.schema import CreateColumn
 
 from pgflow import idents
+from pgflow.declare.data_check import DataCheck
+from pgflow.declare.lookups import Lookup
 from pgflow.declare.options import OPTION_NAMES, Scope, SyncOptions, nearest
 from pgflow.errors import InvalidOption
 
@@ -40,6 +42,7 @@ class SyncDefaults(TypedDict, total=False):
     compare_columns: Sequence[str]
     update_columns: Sequence[str]
     event_timestamp_column: str
+    keep_confirmations: bool
     ttl: timedelta
     handle_deletes: Literal["soft", "hard"] | None
     scope: Scope
@@ -50,11 +53,17 @@ class SyncDefaults(TypedDict, total=False):
     max_delete_ratio: float
     change_detection: Literal["values", "exact", "hash"]
     replace: Literal["truncate", "delete"]
-    schema_mode: Literal["strict", "ignore_extra"]
+    schema_mode: Literal["strict", "ignore_extra", "evolve"]
     incremental_column: str
     lookback: timedelta | int
-    watermark: Literal["value"]
+    watermark: Literal["value", "snapshot", "horizon", "slot"]
+    on_null_watermark: Literal["read", "skip", "error"]
+    lookups: Sequence[Lookup]
+    checks: Sequence[DataCheck]
+    sample_keys: bool
     lock_timeout: timedelta
+    force_path: Literal["same_db", "copy"]
+    transfer_workers: int
 
 
 def sync_defaults(owner: str, mode: str | None, defaults: Mapping[str, Any]) -> SyncOptions:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from sqlalchemy.sql.selectable import SelectBase
 
 from pgflow import idents
+from pgflow.declare.rows import RowSource, check_zone
 from pgflow.errors import DeclarationError
 
 _PART = r'("(?:[^"]|"")+"|[^".]+)'
@@ -31,11 +32,16 @@ class Query:
             or that stands inside quotes or a comment, is left alone.
         connection: The connection that the query belongs to (a name, a URL or an engine), where
             it is not the pipeline's.
+        types: For sources that are not PostgreSQL: PostgreSQL types of columns that the target
+            lacks but a run needs, such as the incremental column.
+        time_zone: For those: what times without a zone are meant in, such as `Europe/Berlin`.
     """
 
     sql: str | SelectBase
     params: Mapping[str, object] = field(default_factory=dict)
     connection: object | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
+    time_zone: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.sql, (str, SelectBase)):
@@ -45,6 +51,8 @@ class Query:
         if isinstance(self.sql, str) and not self.sql.strip():
             raise DeclarationError("Query() was given empty SQL; write a SELECT statement.")
         object.__setattr__(self, "params", _frozen(self.params))
+        object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
+        check_zone(self.time_zone)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class SourceTable:
         name: `schema.table`; a part that contains a dot stands in double quotes.
         column_map: Target column to source column, for those whose names differ.
         connection: As for `Query`.
+        types: As for `Query`.
+        time_zone: As for `Query`.
 
     Raises:
         DeclarationError: The name is not of the form `schema.table` (also a ValueError).
@@ -63,14 +73,19 @@ class SourceTable:
     name: str
     column_map: Mapping[str, str] = field(default_factory=dict)
     connection: object | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
+    time_zone: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _QUALIFIED.match(self.name):
             raise DeclarationError(
                 f"source_table requires schema.table format, not {self.name!r}. Write for "
-                "instance 'public.users', and put a name that contains a dot in double quotes."
+                "instance 'public.users' ('main.users' in SQLite), and put a name that contains a "
+                "dot in double quotes."
             )
         object.__setattr__(self, "column_map", _frozen(self.column_map))
+        object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
+        check_zone(self.time_zone)
 
     @property
     def path(self) -> tuple[str, str]:
@@ -93,6 +108,6 @@ def _unquote(part: str) -> str:
 
 
 #: What a pipeline accepts as its source.
-Source = Query | SourceTable
+Source = Query | SourceTable | RowSource
 
-__all__ = ["Query", "Source", "SourceTable"]
+__all__ = ["Query", "RowSource", "Source", "SourceTable"]

@@ -18,6 +18,7 @@ class SystemColumns:
         valid_to: scd2: the first instant after the version; NULL for the current one.
         is_current: scd2: whether the version is current.
         closed_batch_id: scd2: the run that closed the version.
+        confirmed_at: scd2 with event time: when the version was last delivered unchanged.
         row_hash: The stored hash of the compared columns.
     """
 
@@ -29,6 +30,7 @@ class SystemColumns:
     valid_to: str | None = None
     is_current: str | None = None
     closed_batch_id: str | None = None
+    confirmed_at: str | None = None
     row_hash: str | None = None
 
     @property

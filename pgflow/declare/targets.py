@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from pgflow.declare.data_check import DataCheck
+from pgflow.declare.lookups import Lookup
 from pgflow.declare.options import Scope, SyncOptions
 
 
@@ -35,6 +38,7 @@ def target(
     compare_columns: tuple[str, ...] | None = None,
     update_columns: tuple[str, ...] | None = None,
     event_timestamp_column: str | None = None,
+    keep_confirmations: bool | None = None,
     ttl: timedelta | None = None,
     handle_deletes: str | None = None,
     scope: Scope | None = None,
@@ -49,7 +53,13 @@ def target(
     incremental_column: str | None = None,
     lookback: timedelta | int | None = None,
     watermark: str | None = None,
+    on_null_watermark: str | None = None,
+    lookups: tuple[Lookup, ...] | None = None,
+    checks: Sequence[DataCheck] | None = None,
+    sample_keys: bool | None = None,
     lock_timeout: timedelta | None = None,
+    force_path: str | None = None,
+    transfer_workers: int | None = None,
 ) -> Target:
     """Describe one target of a pipeline, with options of its own.
 
@@ -61,6 +71,7 @@ def target(
         compare_columns: Columns whose change counts (scd1, scd2).
         update_columns: Columns that are compared and written (merge).
         event_timestamp_column: The column of each row's own instant (scd2).
+        keep_confirmations: Whether versions keep when they were last delivered (scd2).
         ttl: How long a version stays open without being delivered (scd2).
         handle_deletes: None, `"soft"` or `"hard"`.
         scope: Limits the run to a part of the target.
@@ -71,11 +82,17 @@ def target(
         max_delete_ratio: The share of rows above which deleting aborts.
         change_detection: `"values"`, `"exact"` or `"hash"`.
         replace: `"truncate"` or `"delete"`.
-        schema_mode: `"strict"` or `"ignore_extra"`.
+        schema_mode: `"strict"`, `"ignore_extra"` or `"evolve"`.
         incremental_column: Read from the last seen value of this column on.
         lookback: How far before that value to start.
         watermark: How the position is kept.
+        on_null_watermark: `"read"`, `"skip"` or `"error"`: rows whose incremental column is NULL.
+        lookups: Columns that get the version of a dimension.
+        checks: What must hold of the rows that the source delivers.
+        sample_keys: Whether errors, results and the history may name keys.
         lock_timeout: How long to wait for another run on the target.
+        force_path: `"same_db"` or `"copy"`.
+        transfer_workers: How many connections read a source table of another database.
 
     Returns:
         A target for `targets=[...]`.

@@ -17,7 +17,14 @@ from pgflow.errors import NameTaken
 _INFO = "pgflow_names"
 
 #: PostgreSQL's suffixes, by SQLAlchemy's names for the kinds.
-SUFFIXES = {"pk": "pkey", "uq": "key", "ix": "idx", "fk": "fkey", "ck": "check"}
+SUFFIXES = {
+    "pk": "pkey",
+    "uq": "key",
+    "ix": "idx",
+    "fk": "fkey",
+    "ck": "check",
+    "ex": "excl",
+}
 
 
 def label(table: Table) -> str:
@@ -51,7 +58,7 @@ def take_relation_name(table: Table, name: str | None, kind: str, parts: Iterabl
     Args:
         table: The table that it is on.
         name: The name that the user gave; None for PostgreSQL's pattern.
-        kind: `pk`, `uq` or `ix`.
+        kind: `pk`, `uq`, `ix` or `ex`.
         parts: What stands between the table's name and the suffix.
 
     Returns:

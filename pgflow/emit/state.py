@@ -28,6 +28,7 @@ class TableState:
         amendments: What modes have changed about it.
         history: The primary key that scd2 gave it; None for a table without history.
         mapped: The class that it is mapped to, or None.
+        overlaps_forbidden: How a constraint keeps its versions apart; None if none does.
     """
 
     claims: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -35,6 +36,7 @@ class TableState:
     amendments: tuple[Any, ...] = ()
     history: tuple[str, ...] | None = None
     mapped: str | None = None
+    overlaps_forbidden: str | None = None
 
 
 _NOTHING = TableState()

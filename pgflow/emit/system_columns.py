@@ -30,6 +30,7 @@ _CATALOGUE: dict[str, tuple[str, Kind, bool]] = {
     "valid_to": ("valid_to", "instant", False),
     "is_current": ("is_current", "flag", True),
     "_closed_batch_id": ("closed_batch_id", "batch", True),
+    "_confirmed_at": ("confirmed_at", "instant", False),
     "row_hash": ("row_hash", "hash", False),
 }
 #: The modes of which each has columns of its own.
@@ -203,6 +204,8 @@ def _wanted(mode: str, options: SyncOptions) -> tuple[str, ...]:
     wanted = _BY_MODE[mode]
     if options.handle_deletes == "soft" and mode in ("merge", "scd1"):
         wanted += ("_deleted_at",)
+    if options.keep_confirmations and mode == "scd2":
+        wanted += ("_confirmed_at",)
     if options.change_detection == "hash" and mode in ("merge", "scd1", "scd2"):
         wanted += ("row_hash",)
     return wanted

@@ -14,6 +14,7 @@ from pgflow import idents
 from pgflow.declare.system_columns import SystemColumns
 from pgflow.emit.names import label, release, take_constraint_name, take_relation_name
 from pgflow.emit.objects import sql_text
+from pgflow.emit.partitioning import Guard, can_be_unique, guard_of
 from pgflow.emit.references import referrers
 from pgflow.emit.system_columns import Amendment
 from pgflow.emit.uniqueness import is_plain
@@ -30,11 +31,13 @@ class VersionKeys:
         whole: The columns of a former primary key that goes on identifying rows.
         current: The columns of a former primary key that identifies current versions only.
         limited: Unique constraints and indexes that hold among current versions only.
+        guard: What allows one current version of a key.
     """
 
     whole: tuple[str, ...] = ()
     current: tuple[str, ...] = ()
     limited: tuple[Unique, ...] = ()
+    guard: Guard = "index"
 
 
 def prepare_keys(table: Table, amendment: Amendment) -> VersionKeys:
@@ -51,6 +54,8 @@ def prepare_keys(table: Table, amendment: Amendment) -> VersionKeys:
         NotAmendable: A constraint cannot hold in a history.
         ReferenceToHistory: A foreign key refers to columns that a history repeats.
     """
+    system = amendment.system
+    guard = guard_of(table, amendment.keys, system.valid_from or "", system.valid_to or "")
     former = _names(table.primary_key)
     kept: tuple[str, ...] = ()
     current: tuple[str, ...] = ()
@@ -59,16 +64,20 @@ def prepare_keys(table: Table, amendment: Amendment) -> VersionKeys:
             kept = former
         else:
             current = former
-    whole, limited = {frozenset(kept)}, []
+    whole = {frozenset(kept)} if can_be_unique(table, kept) else set()
+    limited: list[Unique] = []
     for unique in _uniques(table):
         if _holds_in_history(table, amendment, unique):
             if not isinstance(unique, sa.Index) or is_plain(unique):
                 whole.add(frozenset(_names(unique)))
         else:
+            _refuse_unguarded(table, unique, amendment)
             limited.append(unique)
+    if current:
+        _refuse_unguarded(table, table.primary_key, amendment)
     for reference in referrers(table):
         _refuse_referrer(table, reference, whole)
-    return VersionKeys(kept, current, tuple(limited))
+    return VersionKeys(kept, current, tuple(limited), guard)
 
 
 def rekey(table: Table, amendment: Amendment, keys: VersionKeys) -> None:
@@ -83,17 +92,22 @@ def rekey(table: Table, amendment: Amendment, keys: VersionKeys) -> None:
     nulls = amendment.match_nulls and any(table.columns[k].nullable for k in amendment.keys)
     for unique in keys.limited:
         _limit(table, unique, is_current, set(amendment.keys))
-    if nulls:
+    if keys.guard == "end":
+        _drop_primary_key(table)
+        _add_end_key(table, amendment)
+    elif nulls:
         _drop_primary_key(table)
         _add_index(table, amendment.primary_key, (), None, nulls=True)
     else:
         _set_primary_key(table, amendment.primary_key)
-    _add_index(table, amendment.keys, ("current",), is_current, nulls=nulls)
+    if keys.guard != "end":
+        guarded = keys.guard == "index"
+        _add_index(table, amendment.keys, ("current",), is_current, nulls=nulls, unique=guarded)
     if keys.current:
         _add_index(table, keys.current, ("current",), is_current)
     for columns in (keys.whole, (amendment.version_id,) if amendment.version_id else ()):
         if columns and columns not in [_names(unique) for unique in _uniques(table)]:
-            _add_unique(table, columns)
+            _identify(table, columns)
     _add_validity_check(table, amendment.system)
 
 
@@ -202,6 +216,43 @@ def _set_primary_key(table: Table, columns: tuple[str, ...]) -> None:
     table.append_constraint(key)
 
 
+def _refuse_unguarded(
+    table: Table, unique: sa.PrimaryKeyConstraint | Unique, amendment: Amendment
+) -> None:
+    """Refuse what the server cannot keep unique among the current versions of all partitions."""
+    columns = _names(unique)
+    if set(columns) == set(amendment.keys) or can_be_unique(table, columns):
+        return
+    raise NotAmendable(
+        f"{label(table)}: ({', '.join(columns)}) is to be unique, and no unique index can hold "
+        "across its partitions without the columns that it is partitioned by. Drop the unique "
+        "constraint, or leave the table in one piece.",
+        table=label(table),
+    )
+
+
+def _identify(table: Table, columns: tuple[str, ...]) -> None:
+    """Let columns that number the versions be unique, or at least found, where partitions are."""
+    if can_be_unique(table, columns):
+        _add_unique(table, columns)
+    else:
+        _add_index(table, columns, (), None, unique=False)
+
+
+def _add_end_key(table: Table, amendment: Amendment) -> None:
+    """Let no two versions of a key end at one instant; NULL, of which there is one, is an end."""
+    columns = (*amendment.keys, amendment.system.valid_to or "")
+    for key in () if amendment.match_nulls else amendment.keys:
+        table.columns[key].nullable = False
+    table.append_constraint(
+        sa.UniqueConstraint(
+            *[table.columns[column] for column in columns],
+            name=take_relation_name(table, None, "uq", columns),
+            postgresql_nulls_not_distinct=True,
+        )
+    )
+
+
 def _add_unique(table: Table, columns: tuple[str, ...]) -> None:
     name = take_relation_name(table, None, "uq", columns)
     table.append_constraint(sa.UniqueConstraint(*[table.columns[c] for c in columns], name=name))
@@ -213,15 +264,18 @@ def _add_index(
     parts: tuple[str, ...],
     where: str | None,
     nulls: bool = False,
+    unique: bool = True,
 ) -> None:
     # Alembic writes every option that is given into migrations, whatever its value.
-    options: dict[str, Any] = {"postgresql_nulls_not_distinct": True} if nulls else {}
+    options: dict[str, Any] = {}
+    if nulls and unique:
+        options["postgresql_nulls_not_distinct"] = True
     if where is not None:
         options["postgresql_where"] = sql_text(where)
     sa.Index(
         take_relation_name(table, None, "ix", (*columns, *parts)),
         *[table.columns[column] for column in columns],
-        unique=True,
+        unique=unique,
         **options,
     )
 

@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql import ClauseElement
 
 from pgflow.declare.body import Body, bind_parameters
 from pgflow.declare.options import OPTION_NAMES, SyncOptions, check_columns, check_fit, nearest
 from pgflow.declare.pipeline import PipelineSpec
+from pgflow.declare.rows import Rows, RowSource
 from pgflow.declare.sources import Query, Source, SourceTable
 from pgflow.declare.targets import Target
 from pgflow.errors import DeclarationError, InvalidOption, TargetsFailed, UnsuitableTransaction
@@ -24,6 +26,7 @@ from pgflow.plan.statement import Plan
 from pgflow.resolve.config import Config
 from pgflow.resolve.wiring import PluginSource
 from pgflow.run.events import Observer, Silence
+from pgflow.run.positions.watermarks import MovedWatermark, StoredWatermark
 from pgflow.run.result import SyncResult, TargetResult
 
 
@@ -34,7 +37,7 @@ class Pipeline(SyncTarget):
         name: The pipeline's name, unique in a project.
         target: A class under `@pgflow.table`, a table factory, or a `Target`.
         targets: Several of them, instead of `target`.
-        source: A `Query`, a `SourceTable`, SQL text or a `select()`.
+        source: A `Query`, a `SourceTable`, SQL text, a `select()`, `Rows`, files, or an iterable.
         source_table: `schema.table`, as a short form of `SourceTable`.
         column_map: With `source_table`: target column to source column.
         body: A function that returns the source; what it returns wins over `source`.
@@ -85,7 +88,7 @@ class Pipeline(SyncTarget):
             source=_source(source, source_table, column_map, owner),
             body=None if body is None else Body.of(body),
             schedule=schedule,
-            source_connection=source_connection if source_connection is not None else connection,
+            source_connection=_source_connection(source_connection, connection, target_connection),
             target_connection=target_connection if target_connection is not None else connection,
             continue_on_failure=continue_on_failure,
             tags=tuple(tags),
@@ -188,6 +191,41 @@ class Pipeline(SyncTarget):
         """
         return self._run(True, effective_at, connection, observer or Silence(), parameters)
 
+    def watermarks(self, **parameters: Any) -> tuple[StoredWatermark, ...]:
+        """Say how far an incremental pipeline has read.
+
+        Args:
+            **parameters: The run parameters, which a scope may use.
+
+        Returns:
+            One position for each target that has one.
+        """
+        values = self._values(parameters)
+        found = (target.watermark(values) for target in self.sync_targets)
+        return tuple(mark for mark in found if mark is not None)
+
+    def set_watermark(
+        self, value: str | datetime | None, *, dry_run: bool = False, **parameters: Any
+    ) -> tuple[MovedWatermark, ...]:
+        """Move the position of an incremental pipeline, of every target, under its lock.
+
+        Args:
+            value: A value of the incremental column: a datetime, or text, which the server reads,
+                times without a zone as UTC; `now` for positions of other kinds; None has the
+                next run read everything.
+            dry_run: Whether everything is rolled back.
+            **parameters: The run parameters, which a scope may use.
+
+        Returns:
+            What was there, and what is there now, for each target.
+
+        Raises:
+            InvalidPosition: The pipeline is not incremental, or cannot be set to that, such as
+                a datetime without a zone for a column that names instants.
+        """
+        values = self._values(parameters)
+        return tuple(t.move_watermark(values, value, dry_run=dry_run) for t in self.sync_targets)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the pipeline's own function, as if it were not decorated."""
         body = self.spec.body
@@ -276,7 +314,7 @@ def _targets(
 def _complete(target: Target, defaults: SyncOptions, owner: str) -> Target:
     """Let the target's options win over the pipeline's, and those over the table's."""
     spec = TableFactory.of(target.table).spec
-    options = target.options.over(defaults).over(spec.options)
+    options = target.options.over(defaults).over(spec.options).completed()
     said = (
         (target.options.mode, "mode= of target()"),
         (defaults.mode, "mode= of the pipeline"),
@@ -299,9 +337,11 @@ def _source(
         raise InvalidOption(f"{owner}: column_map= goes with source_table=, which is not given.")
     if source_table is not None:
         return SourceTable(source_table, column_map or {})
-    if source is None or isinstance(source, (Query, SourceTable)):
+    if source is None or isinstance(source, (Query, SourceTable, RowSource)):
         return source
-    return Query(source)
+    if isinstance(source, (str, ClauseElement)):
+        return Query(source)  # type: ignore[arg-type]  # it refuses clauses that are no query
+    return Rows(source)
 
 
 def _check_column_map(spec: PipelineSpec, owner: str) -> None:
@@ -317,6 +357,11 @@ def _check_column_map(spec: PipelineSpec, owner: str) -> None:
                     f"{owner}: column_map= names {column!r}, which is no column of "
                     f"{factory.spec.label}.{nearest(column, columns)}"
                 )
+
+
+def _source_connection(given: Any, both: Any, target: Any) -> Any:
+    """The source's connection where it is not the targets': `connection=` alone says one place."""
+    return both if given is None and target is not None else given
 
 
 def _first_line(body: Callable[..., Any] | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from pgflow.connections.registry import describe, engine
 from pgflow.declare.pipeline import PipelineSpec
 from pgflow.declare.sources import SourceTable
 from pgflow.declare.targets import Target
-from pgflow.errors import NotSupportedYet, PgflowError, WrongDriver
+from pgflow.errors import InvalidPosition, PgflowError, SourceFailed, WrongDriver
 from pgflow.factories.simple import TableFactory
 from pgflow.factory import ResourceFactory
 from pgflow.observe.preview import TargetPreview, preview_target
@@ -30,11 +31,21 @@ from pgflow.plan.sql import Sql, join, name, sql
 from pgflow.plan.statement import Plan
 from pgflow.plugins.compare_columns import CompareColumnsPlugin
 from pgflow.plugins.load import LoadColumnsPlugin
+from pgflow.plugins.lookup import LookupPlugin
 from pgflow.plugins.merge_keys import MergeKeysPlugin
 from pgflow.plugins.planner import SQLPlannerPlugin
+from pgflow.plugins.row_checks import CheckEvaluationPlugin
 from pgflow.plugins.scd2 import Scd2ColumnsPlugin
-from pgflow.plugins.sync_keys import MODE, OPTIONS, PLANNER, SYSTEM_COLUMNS, TARGET, TARGET_SPEC
-from pgflow.plugins.watermark import ValueWatermarkPlugin
+from pgflow.plugins.sync_keys import (
+    CHECKS,
+    MODE,
+    OPTIONS,
+    PLANNER,
+    SYSTEM_COLUMNS,
+    TARGET,
+    TARGET_SPEC,
+)
+from pgflow.plugins.watermark import WatermarkPlugin
 from pgflow.resolve.config import Config
 from pgflow.resolve.explain import Explanation
 from pgflow.resolve.plugin import Plugin
@@ -42,9 +53,17 @@ from pgflow.resolve.wiring import PluginSource
 from pgflow.run.body import BodyConnection
 from pgflow.run.events import Observer, Silence
 from pgflow.run.job import Job
+from pgflow.run.positions.watermarks import (
+    MovedWatermark,
+    StoredWatermark,
+    move_watermark,
+    stored_watermark,
+)
+from pgflow.run.recovery.retries import is_lost
 from pgflow.run.result import TargetResult
 from pgflow.run.runner import Run, run_alone
-from pgflow.run.source import source_maker
+from pgflow.run.sources.origin import Origin
+from pgflow.run.sources.source import source_maker
 
 
 class SyncTarget(ResourceFactory):
@@ -63,7 +82,7 @@ class SyncTarget(ResourceFactory):
     DEFAULT_PLUGINS: ClassVar[Sequence[PluginSource]] = (
         MergeKeysPlugin,
         CompareColumnsPlugin,
-        ValueWatermarkPlugin,
+        WatermarkPlugin,
         SQLPlannerPlugin,
     )
 
@@ -76,6 +95,7 @@ class SyncTarget(ResourceFactory):
         plugins: Sequence[PluginSource] | None = None,
         extra_plugins: Sequence[PluginSource] | None = None,
     ) -> None:
+        target = _with_config(target, config)
         self.sync_target = target
         self._owner = f"pipeline {spec.name!r}"
         factory = TableFactory.of(target.table)
@@ -108,6 +128,12 @@ class SyncTarget(ResourceFactory):
         """Leave out shared plugins that need a new table; add what gives system columns."""
         shared = self.config.all_plugins
         plugins = [p for p in plugins if p not in shared or self._fits(p, plugins)]
+        if self.sync_target.options.lookups:
+            plugins = [*plugins, LookupPlugin(*self.sync_target.options.lookups)]
+        if self.sync_target.options.checks or any(
+            CHECKS in p.resolved_contributes() for p in plugins
+        ):
+            plugins = [*plugins, CheckEvaluationPlugin(self.config.utility_schema)]
         if any(SYSTEM_COLUMNS in p.resolved_produces() for p in plugins):
             return plugins
         kind = Scd2ColumnsPlugin if self._mode.columns == "scd2" else LoadColumnsPlugin
@@ -157,6 +183,9 @@ class SyncTarget(ResourceFactory):
             bookkeeping=self.config.utility_schema,
             parameters=values,
             check_version=self.check_pg_version,
+            quarantines=planner.rejects,
+            checked=planner.looks,
+            source_connection=self._source_connection,
         )
 
     def run_target(
@@ -172,11 +201,65 @@ class SyncTarget(ResourceFactory):
         job = self.job(values)
         if connection is not None:
             return Run(job, connection, observer, effective_at, dry_run).joined()
-        target_engine = self._engine()
-        self._path(target_engine)
         return run_alone(
-            job, target_engine, observer=observer, effective_at=effective_at, dry_run=dry_run
+            job, self._engine(), observer=observer, effective_at=effective_at, dry_run=dry_run
         )
+
+    @property
+    def merge_keys(self) -> tuple[str, ...]:
+        """The columns that make a row unique; empty where every row is appended."""
+        return self.ctx[PLANNER].draft.keys.value
+
+    @property
+    def watermark_kind(self) -> str | None:
+        """How the position is kept, or None where the whole source is read every time."""
+        mark = self.ctx[PLANNER].draft.watermark
+        return None if mark is None else mark.kind
+
+    def run_job(
+        self, job: Job, *, effective_at: datetime | None, observer: Observer
+    ) -> TargetResult:
+        """Run a job that `job` has made and that was changed since."""
+        return run_alone(job, self._engine(), observer=observer, effective_at=effective_at)
+
+    def inspect_job(self, job: Job) -> tuple[Plan, SyncSpec]:
+        """Plan such a job, without a lock and without writing."""
+        with self._engine().connect() as connection:
+            plain = connection.execution_options(isolation_level="READ COMMITTED")
+            return Run(job, plain, Silence()).inspect()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a transaction on the target's database, committed at the end."""
+        with self._engine().begin() as live:
+            yield live
+
+    def move_watermark(
+        self,
+        values: Mapping[str, object],
+        value: str | datetime | None,
+        *,
+        dry_run: bool = False,
+        forward: bool = False,
+    ) -> MovedWatermark:
+        """Set or reset this target's position; see `Pipeline.set_watermark`."""
+        job = self.job(values)
+        if job.draft.watermark is None:
+            raise InvalidPosition(
+                f"{self._owner} reads its whole source every time, so it has no watermark. Give "
+                "it incremental_column= or watermark=."
+            )
+        spec = None if value is None else self.inspect(values)[1]
+        with self._engine().connect() as live, live.begin() as transaction:
+            moved = move_watermark(live, job, value, spec, forward=forward)
+            if dry_run:
+                transaction.rollback()
+        return moved
+
+    def watermark(self, values: Mapping[str, object]) -> StoredWatermark | None:
+        """Read this target's position; see `Pipeline.watermarks`."""
+        with self._engine().connect() as live:
+            return stored_watermark(live, self.job(values))
 
     def failure(self, error: Exception) -> TargetResult:
         """Describe a target whose run failed."""
@@ -193,25 +276,31 @@ class SyncTarget(ResourceFactory):
 
     def inspect(self, values: Mapping[str, object]) -> tuple[Plan, SyncSpec]:
         """Plan a run with the facts of the database, without a lock and without writing."""
-        target_engine = self._engine()
-        self._path(target_engine)
-        with target_engine.connect() as connection:
-            plain = connection.execution_options(isolation_level="READ COMMITTED")
-            return Run(self.job(values), plain, Silence()).inspect()
+        with self._inspection(values) as run:
+            return run.inspect()
 
     def preview_target(self, values: Mapping[str, object]) -> TargetPreview:
         """Say what a run would do to this target; see `Pipeline.preview`."""
-        where, path = "not known", Decision("not known", "")
+        where, path = "not known", self._declared_path()
         try:
-            target_engine = self._engine()
-            where = str(describe(target_engine))
-            path = self._path(target_engine)
-            plan, spec = self.inspect(values)
+            where = str(describe(self._engine()))
+            with self._inspection(values) as run:
+                try:
+                    plan, spec = run.inspect()
+                finally:
+                    path = run.path or path
         except (DBAPIError, psycopg.OperationalError) as error:
             return self._offline(values, where, path, _first(error), refused=False)
         except PgflowError as error:
-            return self._offline(values, where, path, str(error), refused=True)
-        return preview_target(spec, plan, where, path)
+            refused = not (isinstance(error, SourceFailed) and is_lost(error))
+            return self._offline(values, where, path, str(error), refused=refused)
+        return preview_target(spec, plan, where, spec.path)
+
+    @contextmanager
+    def _inspection(self, values: Mapping[str, object]) -> Iterator[Run]:
+        with self._engine().connect() as connection:
+            plain = connection.execution_options(isolation_level="READ COMMITTED")
+            yield Run(self.job(values), plain, Silence())
 
     def _offline(
         self,
@@ -235,6 +324,10 @@ class SyncTarget(ResourceFactory):
 
     # -- connections ------------------------------------------------------------------
 
+    def target_engine(self) -> Engine:
+        """Return the engine of the target's connection."""
+        return self._engine()
+
     def _engine(self) -> Engine:
         given = self.sync_target.target_connection
         if given is None:
@@ -248,40 +341,41 @@ class SyncTarget(ResourceFactory):
             )
         return found
 
-    def _path(self, target_engine: Engine) -> Decision[str]:
-        source = self.spec.source
-        given = self.spec.source_connection
-        if given is None and source is not None:
-            given = source.connection
-        if given is None:
+    @property
+    def _source_connection(self) -> object | None:
+        """What names the source's connection; None if the source is where the target is."""
+        named: object | None = self.spec.source_connection
+        if named is not None:
+            return named
+        if self.sync_target.target_connection is None:
+            return None
+        # One source feeds all targets, also those that have a connection of their own.
+        shared: object | None = self.spec.target_connection
+        return "default" if shared is None else shared
+
+    def _declared_path(self) -> Decision[str]:
+        """The path as far as the declaration tells it."""
+        named = getattr(self.spec.source, "connection", None)
+        if self._source_connection is None and named is None:
             return Decision("same_db", "source and target share one connection")
-        other = engine(given)
-        if other is target_engine or _same_database(other, target_engine):
-            return Decision("same_db", "source and target connection are the same database")
-        raise NotSupportedYet(
-            f"{self._owner}: the source is at {describe(other)} and the target at "
-            f"{describe(target_engine)}. This version reads from the target's own database only; "
-            "bring the source there, for instance by postgres_fdw."
-        )
+        return Decision("not known", "")
 
 
-def _same_database(one: Engine, other: Engine) -> bool:
-    """Whether two engines lead to one database of one server, asked from the servers."""
-    if one.dialect.name != "postgresql" or other.dialect.name != "postgresql":
-        return False
-    question = "SELECT system_identifier, current_database() FROM pg_control_system()"
-    answers = []
-    for each in (one, other):
-        with each.connect() as connection:
-            answers.append(tuple(connection.exec_driver_sql(question).one()))
-    return answers[0] == answers[1]
+def _with_config(target: Target, config: Config | None) -> Target:
+    """Let the configuration say whether keys may be named, where nobody nearer has."""
+    shared = Config.of(TableFactory.of(target.table).table.metadata) if config is None else config
+    if shared.sample_keys or target.options.sample_keys is not None:
+        return target
+    return replace(target, options=replace(target.options, sample_keys=False))
 
 
 def _relation(job: Job, connect: Any) -> Sql:
     """The source as far as it can be told without a database."""
-    source = job.source(BodyConnection(connect))
-    if isinstance(source, Mapping):
+    connection = BodyConnection(connect)
+    delivery = job.source(connection, connection)
+    if isinstance(delivery.given, (Mapping, Origin)):
         return Sql(("(...)",))
+    source = delivery.relation()
     if isinstance(source, SourceTable):
         columns = (
             sql("{s} AS {t}", s=name(source.source_column(c)), t=name(c))

@@ -9,11 +9,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, MetaData, inspect, select
+from sqlalchemy import ColumnElement, Connection, MetaData, inspect, literal, null, select
 
 from pgflow import idents
 from pgflow.bookkeeping import COUNTS, SCHEMA, register
 from pgflow.errors import InvalidOption, MissingTable
+
+#: What stands for columns that a table of an older layout does not have.
+_ABSENT: Mapping[str, ColumnElement[Any]] = {"rejected": literal(0), "details": null()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +43,13 @@ class HistoryEntry:
         deleted: Keys that the source no longer delivers.
         unchanged: Rows that the target had already.
         skipped: Rows that were not applied.
+        rejected: Rows that a check kept out of the target.
         read: Rows that the source delivered.
         watermark_from: Where an incremental run began to read.
         watermark_to: How far it read.
         error_type: The class of what went wrong, or None.
         error: What went wrong, or None.
+        details: What else the run kept, by subject, or None.
     """
 
     run_id: UUID
@@ -65,11 +70,13 @@ class HistoryEntry:
     deleted: int
     unchanged: int
     skipped: int
+    rejected: int
     read: int
     watermark_from: str | None
     watermark_to: str | None
     error_type: str | None
     error: str | None
+    details: Mapping[str, object] | None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -111,7 +118,12 @@ def read_history(
             "that have it."
         )
     runs = register(MetaData(), schema).runs
-    columns = [runs.c[field.name] for field in fields(HistoryEntry)]
+    have = {column["name"] for column in inspect(connection).get_columns("runs", schema=schema)}
+    # A table of an older layout lacks what later ones added.
+    columns = [
+        runs.c[f.name] if f.name in have else _ABSENT[f.name].label(f.name)
+        for f in fields(HistoryEntry)
+    ]
     query = select(*columns).order_by(runs.c.started_at.desc(), runs.c.run_id).limit(limit)
     if pipeline is not None:
         query = query.where(runs.c.pipeline == pipeline)

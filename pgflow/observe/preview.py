@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pgflow.plan.decision import UNKNOWN, Decision, Unknown
-from pgflow.plan.spec import SyncSpec
-from pgflow.plan.statement import Plan, Statement
+from pgflow.plan.spec import SyncSpec, Watermark
+from pgflow.plan.statement import Feed, Plan, Statement
 
 _INDENT = "  "
 
@@ -57,6 +57,7 @@ class TargetPreview:
             if isinstance(self.estimated_rows, Unknown)
             else self.estimated_rows,
             "hazards": list(self.plan.hazards),
+            "prepare": [_statement(s) for s in self.plan.prepare],
             "statements": [_statement(s) for s in self.plan.statements],
             "fallback": [_statement(s) for s in self.plan.fallback.statements]
             if self.plan.fallback
@@ -83,7 +84,7 @@ class TargetPreview:
         if self.problem:
             yield f"{_INDENT}{'refused' if self.refused else 'not known'}: {self.problem}"
         if statements:
-            yield from _statement_lines(self.plan.statements)
+            yield from _statement_lines((*self.plan.prepare, *self.plan.statements))
             if self.plan.fallback is not None:
                 yield ""
                 yield (
@@ -197,7 +198,7 @@ def preview_target(
     if spec.watermark is not None:
         value = spec.watermark.value
         state = "not known" if isinstance(value, Unknown) else value or "nothing read yet"
-        ordered.append(("last read", Decision(state, f"value of {spec.watermark.column}")))
+        ordered.append(("last read", Decision(state, _origin(spec.watermark))))
     if spec.scope is not None:
         ordered.append(("scope", Decision(spec.scope_name, "scope=")))
     return TargetPreview(
@@ -214,6 +215,13 @@ def preview_target(
     )
 
 
+def _origin(mark: Watermark) -> str:
+    """What a position is."""
+    if mark.by_value:
+        return f"value of {mark.column}"
+    return f"transactions by {mark.column}" if mark.column else f"position of the {mark.kind}"
+
+
 def _statement(statement: Statement) -> dict[str, Any]:
     return {
         "purpose": statement.purpose,
@@ -221,7 +229,14 @@ def _statement(statement: Statement) -> dict[str, Any]:
         "parameters": list(statement.parameter_names),
         "counts": statement.counts,
         "when": list(statement.when),
+        "feed": _feed(statement.feed),
     }
+
+
+def _feed(feed: Feed | None) -> dict[str, Any] | None:
+    if feed is None:
+        return None
+    return {"from": feed.label, "sql": None if feed.sql is None else feed.sql.render()[0]}
 
 
 def _statement_lines(statements: Iterable[Statement]) -> Iterator[str]:
@@ -237,6 +252,10 @@ def _statement_lines(statements: Iterable[Statement]) -> Iterator[str]:
         )
         for line in statement.text.splitlines():
             yield f"{_INDENT}{line}"
+        if statement.feed is not None:
+            yield f"{_INDENT}-- rows from {statement.feed.label}"
+            text = "" if statement.feed.sql is None else statement.feed.sql.render()[0]
+            yield from (f"{_INDENT}--   {line}" for line in text.splitlines())
         names = statement.parameter_names
         if names:
             yield f"{_INDENT}-- with " + ", ".join(f"${i} = {n}" for i, n in enumerate(names, 1))

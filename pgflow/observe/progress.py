@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pgflow.observe.listing import printable
 from pgflow.observe.report import counts_text
 from pgflow.plan.statement import Statement
-from pgflow.run.events import RunStarted, Silence
+from pgflow.run.events import RunStarted, Silence, Transferred
 from pgflow.run.result import TargetResult
 
 if TYPE_CHECKING:
@@ -105,6 +105,10 @@ class TerminalProgress(LineProgress):
         """Show what the statement is for."""
         self._update(f"{title(run)}: {statement.purpose}")
 
+    def transferring(self, run: RunStarted, progress: Transferred) -> None:
+        """Show how much has come from the source, and how fast."""
+        self._update(f"{title(run)}: {progress_text(progress)}")
+
     def finished(self, run: RunStarted, result: TargetResult) -> None:
         """Take the live line away, and say how the run ended."""
         self._stop()
@@ -168,6 +172,10 @@ class LogProgress(Silence):
         """Log what the statement is for."""
         self._log.debug("%s: %s", title(run), statement.purpose)
 
+    def transferring(self, run: RunStarted, progress: Transferred) -> None:
+        """Log how much has come from the source, and how fast."""
+        self._log.debug("%s: %s", title(run), progress_text(progress))
+
     def retrying(self, run: RunStarted, error: Exception, attempt: int, delay: float) -> None:
         """Log why the run starts again."""
         self._log.warning("%s: attempt %d in %.1f s: %s", title(run), attempt, delay, error)
@@ -185,6 +193,21 @@ def title(run: RunStarted) -> str:
     """Name a run by pipeline and target."""
     kind = " (dry run)" if run.dry_run else ""
     return f"{run.pipeline} -> {run.target}{kind}"
+
+
+def progress_text(progress: Transferred) -> str:
+    """Say how many rows and bytes have come from the source, and at which rate."""
+    size, rate = _bytes(progress.bytes), _bytes(progress.rate)
+    return f"{progress.rows:,} rows, {size}, {rate}/s"
+
+
+def _bytes(count: float) -> str:
+    """Spell a number of bytes in the unit that suits it."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
 
 
 def outcome(result: TargetResult) -> str:

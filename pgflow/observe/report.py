@@ -11,6 +11,8 @@ from pgflow.observe.listing import Listing
 from pgflow.run.result import Counts, SyncResult, TargetResult
 
 _NUMERIC = frozenset({*COUNTS, "seconds", "attempts"})
+#: Counts that only some pipelines can have: shown where any of them is not zero.
+_RARE = frozenset({"rejected"})
 _FAINT = frozenset(COUNTS) - {"inserted", "read"}
 _MINOR = ("mode", "read", "seconds")
 
@@ -25,9 +27,11 @@ def result_listing(results: Iterable[SyncResult], not_run: Sequence[str] = ()) -
     Returns:
         The listing.
     """
-    rows = [row for result in results for row in _result_rows(result)]
-    rows += [_row(name, "", "", "not run", None, None) for name in not_run]
-    headings = ("pipeline", "target", "mode", "status", *COUNTS, "seconds")
+    known = tuple(results)
+    shown = _shown(target for result in known for target in result.targets)
+    rows = [row for result in known for row in _result_rows(result, shown)]
+    rows += [_row(name, "", "", "not run", None, None, shown) for name in not_run]
+    headings = ("pipeline", "target", "mode", "status", *shown, "seconds")
     return Listing(headings, tuple(rows), _NUMERIC, _FAINT, _MINOR)
 
 
@@ -40,7 +44,9 @@ def history_listing(entries: Iterable[HistoryEntry]) -> Listing:
     Returns:
         The listing; instants in UTC.
     """
-    headings = ("started", "pipeline", "target", "mode", "status", *COUNTS, "seconds", "error")
+    entries = tuple(entries)
+    shown = _shown(entries)
+    headings = ("started", "pipeline", "target", "mode", "status", *shown, "seconds", "error")
     rows = tuple(
         (
             instant(entry.started_at),
@@ -51,6 +57,7 @@ def history_listing(entries: Iterable[HistoryEntry]) -> Listing:
                 entry.status,
                 entry if entry.status == "success" else None,
                 entry.seconds,
+                shown,
             ),
             entry.error or "",
         )
@@ -71,16 +78,22 @@ def instant(at: datetime | None) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else ""
 
 
-def _result_rows(result: SyncResult) -> list[tuple[str, ...]]:
+def _shown(counted: Iterable[Counts | HistoryEntry]) -> tuple[str, ...]:
+    """The counts that a listing has columns for."""
+    rare = {name for each in counted for name in _RARE if each.counts[name]}
+    return tuple(name for name in COUNTS if name not in _RARE or name in rare)
+
+
+def _result_rows(result: SyncResult, shown: Sequence[str]) -> list[tuple[str, ...]]:
     if not result.targets:
         # The function did the work itself, so there are no counts to show.
-        return [_row(result.pipeline, "", "", "success", None, result.seconds)]
-    return [_target_row(result.pipeline, target) for target in result.targets]
+        return [_row(result.pipeline, "", "", "success", None, result.seconds, shown)]
+    return [_target_row(result.pipeline, target, shown) for target in result.targets]
 
 
-def _target_row(pipeline: str, target: TargetResult) -> tuple[str, ...]:
+def _target_row(pipeline: str, target: TargetResult, shown: Sequence[str]) -> tuple[str, ...]:
     done = target if target.status == "success" else None
-    return _row(pipeline, target.target, target.mode, target.status, done, target.seconds)
+    return _row(pipeline, target.target, target.mode, target.status, done, target.seconds, shown)
 
 
 def _row(
@@ -90,8 +103,9 @@ def _row(
     status: str,
     counts: Counts | HistoryEntry | None,
     seconds: float | None,
+    shown: Sequence[str],
 ) -> tuple[str, ...]:
     """One row; what failed has written nothing, so it shows no counts."""
-    numbers = [str(counts.counts[n]) if counts else "" for n in COUNTS]
+    numbers = [str(counts.counts[n]) if counts else "" for n in shown]
     spent = "" if seconds is None else f"{seconds:.2f}"
     return (pipeline, target, mode, status, *numbers, spent)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pgflow.plan.decision import Unknown
-from pgflow.plan.spec import SourceColumn, SyncSpec, TargetColumn, Watermark
-from pgflow.plan.sql import Sql, bind, join, name, raw, sql
+from pgflow.plan.spec import SourceColumn, SyncSpec, TargetColumn
+from pgflow.plan.sql import Sql, join, name, names, raw, sql
+from pgflow.plan.watermark import since
 
 #: The incremental column as the source has it, where the target's type would change it.
 SEEN = "pgflow_seen"
@@ -41,14 +42,13 @@ def batch_query(spec: SyncSpec) -> Sql:
         columns=join(", ", columns),
         relation=spec.source.relation,
     )
-    if spec.watermark is None:
-        return query
-    return query + _since(spec.watermark)
+    return query + since(spec.watermark)
 
 
 def extra_columns(spec: SyncSpec) -> tuple[str, ...]:
     """Return the source columns that a run needs although the target has none of that name."""
-    wanted = [spec.options.order_by, spec.watermark.column if spec.watermark else None]
+    mark = spec.watermark
+    wanted = [spec.options.order_by, mark.column if mark and mark.by_value else None]
     have = set(spec.delivered)
     extra: list[str] = []
     for column in wanted:
@@ -77,6 +77,11 @@ def batch_ctes(spec: SyncSpec) -> tuple[Sql, ...]:
 def rows(spec: SyncSpec) -> str:
     """Return the name under which every row that was read stands."""
     return "batch" if spec.options.on_duplicate is None else "delivered"
+
+
+def is_lossless(found: str, wanted: str) -> bool:
+    """Whether a cast between two types keeps every value, or fails, and never makes two equal."""
+    return any({found, wanted} <= types for types in _LOSSLESS)
 
 
 def changes_watermark(spec: SyncSpec) -> bool:
@@ -131,37 +136,20 @@ def _found_as(spec: SyncSpec, column: str) -> SourceColumn:
     return next(c for c in have if c.name == column)
 
 
-def _since(watermark: Watermark) -> Sql:
-    """Rows from the last seen value on; rows without a value are read every time."""
-    if watermark.value is None:
-        return Sql()
-    value = None if isinstance(watermark.value, Unknown) else watermark.value
-    kind = raw("text" if isinstance(watermark.type, Unknown) else watermark.type)
-    since = sql(
-        "{value}::text::{kind}",
-        value=bind(value, "watermark"),
-        kind=kind,
-    )
-    if watermark.lookback is not None:
-        since = sql("{since} - {lookback}", since=since, lookback=watermark.lookback)
-    return sql(
-        "\n WHERE ({column} >= {since} OR {column} IS NULL)",
-        column=name("s", watermark.column),
-        since=since,
-    )
-
-
 def _newest(spec: SyncSpec) -> Sql:
-    """Keep the first or last row of each key by the order column, ties included."""
+    """Keep the first or last row of each key by the order column, ties included.
+
+    With event time each instant of a key has a row of its own.
+    """
     last = spec.options.on_duplicate == "last"
-    order = name(spec.options.order_by)
+    order, event = name(spec.options.order_by), spec.options.event_timestamp_column
     columns = join(", ", (name(c) for c in (*spec.delivered, *extra_columns(spec), *_found(spec))))
     return sql(
         "SELECT {columns}\n  FROM (SELECT *, rank() OVER (PARTITION BY {keys}"
         " ORDER BY {order} {direction}) AS pgflow_rank FROM delivered) AS ranked\n"
         " WHERE pgflow_rank = 1",
         columns=columns,
-        keys=join(", ", (name(key) for key in spec.keys.value)),
+        keys=names([*spec.keys.value, *([event] if event is not None else [])]),
         order=order,
         direction=raw("DESC NULLS LAST" if last else "ASC NULLS LAST"),
     )

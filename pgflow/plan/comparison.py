@@ -75,7 +75,7 @@ def differ(spec: SyncSpec, columns: Sequence[str], left: str, right: str) -> Sql
     return sql(template, l=left_values, r=right_values)
 
 
-def comparable(spec: SyncSpec, column: str, alias: str) -> Sql:
+def comparable(spec: SyncSpec, column: str, alias: str | None) -> Sql:
     """Return a column as something that has an equality: itself, or its text."""
     if spec.target.column(column).comparable:
         return name(alias, column)

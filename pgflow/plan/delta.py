@@ -12,6 +12,7 @@ from pgflow.plan.batch import SEEN, batch_ctes, changes_watermark, rows
 from pgflow.plan.comparison import comparable, match
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import Sql, join, name, names, raw, sql
+from pgflow.plan.staging import REJECTED
 from pgflow.plan.statement import Statement
 
 #: The temporary table; named with its schema, so that no search path can hide it.
@@ -27,6 +28,27 @@ RESERVED = frozenset(
         "pgflow_found",
         "pgflow_rank",
         "pgflow_seen",
+        # The versions that late events make.
+        "pgflow_at",
+        "pgflow_before",
+        "pgflow_breaks",
+        "pgflow_confirms",
+        "pgflow_effect",
+        "pgflow_end",
+        "pgflow_ends",
+        "pgflow_event",
+        "pgflow_first",
+        "pgflow_from",
+        "pgflow_last",
+        "pgflow_part",
+        "pgflow_place",
+        "pgflow_row",
+        "pgflow_run",
+        "pgflow_sighted",
+        "pgflow_taken",
+        "pgflow_to",
+        "pgflow_until",
+        "pgflow_writes",
     }
 )
 
@@ -81,10 +103,10 @@ def find_changes(spec: SyncSpec, shape: DeltaShape) -> Statement:
     Returns:
         One statement, the only one that reads the source.
     """
-    ctes = [*batch_ctes(spec), _changes(spec, shape), _size(spec)]
+    ctes = [*batch_ctes(spec), changes_cte(spec, shape), size_cte(spec)]
     branches = [_CHANGES, _tally(spec, shape)]
     if not spec.source.unique.value:
-        ctes.append(_repeated(spec))
+        ctes.append(repeated_cte(spec))
         branches.append(_conflicts(spec, shape))
     text = sql(
         "CREATE TEMPORARY TABLE {delta} ON COMMIT DROP AS\nWITH {ctes}\n{branches}",
@@ -102,7 +124,7 @@ _CHANGES = raw(
 )
 
 
-def _changes(spec: SyncSpec, shape: DeltaShape) -> Sql:
+def changes_cte(spec: SyncSpec, shape: DeltaShape) -> Sql:
     """Every delivered row beside the target's, and what it means; only what changes is kept.
 
     The operations are listed, because the planner takes a list for few rows and its negation for
@@ -127,7 +149,7 @@ def _changes(spec: SyncSpec, shape: DeltaShape) -> Sql:
     )
 
 
-def _size(spec: SyncSpec) -> Sql:
+def size_cte(spec: SyncSpec) -> Sql:
     """How many rows there are, and how many of them change something, where that is asked."""
     changing = raw("NULL")
     if not spec.source.unique.value:
@@ -141,7 +163,7 @@ def _size(spec: SyncSpec) -> Sql:
     )
 
 
-def _repeated(spec: SyncSpec) -> Sql:
+def repeated_cte(spec: SyncSpec) -> Sql:
     """Keys of changes that the batch has more than once.
 
     Of two different rows with one key at least one differs from the target, so only keys with a
@@ -220,11 +242,26 @@ def _target(spec: SyncSpec, shape: DeltaShape) -> Sql:
     if shape.deletes:
         conditions += _with_key(spec)
     where = raw(" WHERE ") + join(" AND ", conditions) if conditions else Sql()
-    return sql(
+    rows = sql(
         "(SELECT {columns} FROM {target}{where})",
         columns=columns,
         target=spec.target.relation,
         where=where,
+    )
+    return _not_rejected(spec, rows) if shape.deletes else rows
+
+
+def _not_rejected(spec: SyncSpec, rows: Sql) -> Sql:
+    """Leave alone what the source delivers in rejected rows only: it is not gone."""
+    if spec.source.stage is None or not spec.source.stage.rejects:
+        return rows
+    return sql(
+        "(SELECT * FROM {rows} AS t WHERE NOT EXISTS (SELECT FROM {rejected} AS r WHERE {match}\n"
+        "      AND NOT EXISTS (SELECT FROM batch AS b WHERE {accepted})))",
+        rows=rows,
+        rejected=REJECTED,
+        match=match(spec, "t", "r"),
+        accepted=match(spec, "b", "r"),
     )
 
 
@@ -236,7 +273,7 @@ def _with_key(spec: SyncSpec) -> list[Sql]:
     return [sql("{key} IS NOT NULL", key=name(key)) for key in keys]
 
 
-def _fillers(spec: SyncSpec, shape: DeltaShape, keys: bool = False) -> Sql:
+def fillers(spec: SyncSpec, shape: DeltaShape, keys: bool = False) -> Sql:
     """NULLs for the delta's columns in a branch that has none of them; or its keys."""
     known = spec.keys.value if keys else ()
     columns = [name(c) if c in known else raw("NULL") for c in spec.delivered]
@@ -259,16 +296,16 @@ def _tally(spec: SyncSpec, shape: DeltaShape) -> Sql:
         collapsed = sql("{read} - size.delivered + {c}", read=read, c=collapsed)
     return sql(
         "SELECT 'tally', {fillers}, {read}, {collapsed}, {watermark}\n  FROM size",
-        fillers=_fillers(spec, shape),
+        fillers=fillers(spec, shape),
         read=read,
         collapsed=collapsed,
-        watermark=_reached(spec),
+        watermark=reached(spec),
     )
 
 
-def _reached(spec: SyncSpec) -> Sql:
+def reached(spec: SyncSpec) -> Sql:
     """The greatest value of the incremental column, as text that no session setting changes."""
-    if spec.watermark is None:
+    if spec.watermark is None or not spec.watermark.by_value:
         return raw("NULL")
     # Not max(): it does not exist for every type that can be ordered.
     return sql(
@@ -291,7 +328,7 @@ def _conflicts(spec: SyncSpec, shape: DeltaShape) -> Sql:
         "    SELECT DISTINCT {row} FROM batch AS b\n"
         "     WHERE EXISTS (SELECT FROM repeated AS r WHERE {match})) AS variants\n"
         "    GROUP BY {keys} HAVING count(*) > 1) AS conflicts",
-        fillers=_fillers(spec, shape, keys=True),
+        fillers=fillers(spec, shape, keys=True),
         keys=names(spec.keys.value),
         row=join(", ", row),
         match=match(spec, "r", "b"),

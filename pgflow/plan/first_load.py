@@ -10,6 +10,7 @@ from pgflow.plan.comparison import row_hash
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import Sql, name, sql
 from pgflow.plan.statement import Statement
+from pgflow.plan.watermark import remember
 
 
 def first_load(spec: SyncSpec, stamps: Mapping[str, Sql]) -> tuple[Statement, ...] | None:
@@ -23,23 +24,28 @@ def first_load(spec: SyncSpec, stamps: Mapping[str, Sql]) -> tuple[Statement, ..
         The statements, or None where the target is not known to be empty, has no unique index
         on the keys, or the run needs more than an INSERT can tell.
     """
-    facts = spec.facts
-    if facts.target_empty is not True or facts.keys_indexed is not True:
-        return None
-    if spec.options.on_duplicate is not None or spec.scope is not None or extra_columns(spec):
-        return None
-    if spec.options.on_null_key == "match" or changes_watermark(spec):
+    if not an_insert_will_do(spec):
         return None
     insert = writes.load(
         spec,
-        _with_hash(spec, stamps),
+        with_hash(spec, stamps),
         batch_query(spec),
         purpose="load the empty target",
     )
-    return tuple(s for s in (insert, _remember_loaded(spec)) if s is not None)
+    return tuple(s for s in (insert, remember_loaded(spec)) if s is not None)
 
 
-def _with_hash(spec: SyncSpec, stamps: Mapping[str, Sql]) -> dict[str, Sql]:
+def an_insert_will_do(spec: SyncSpec) -> bool:
+    """Tell whether one INSERT loads the target, and the target's own index checks the keys."""
+    facts = spec.facts
+    if facts.target_empty is not True or facts.keys_indexed is not True:
+        return False
+    if spec.options.on_duplicate is not None or spec.scope is not None or extra_columns(spec):
+        return False
+    return spec.options.on_null_key != "match" and not changes_watermark(spec)
+
+
+def with_hash(spec: SyncSpec, stamps: Mapping[str, Sql]) -> dict[str, Sql]:
     """Add the stored hash to the stamps of a first load."""
     column = spec.target.system.row_hash
     if column is None or spec.options.change_detection != "hash":
@@ -47,14 +53,14 @@ def _with_hash(spec: SyncSpec, stamps: Mapping[str, Sql]) -> dict[str, Sql]:
     return {**stamps, column: row_hash(spec, spec.compare.value, "batch")}
 
 
-def _remember_loaded(spec: SyncSpec) -> Statement | None:
+def remember_loaded(spec: SyncSpec) -> Statement | None:
     """Set the watermark to the greatest value that a first load has just written."""
-    if spec.watermark is None:
-        return None
+    if spec.watermark is None or not spec.watermark.by_value:
+        return remember(spec, Sql(), Sql())
     reached = sql(
         "(SELECT to_jsonb({column}) #>> '{{}}' FROM {target}"
         " WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1)",
         column=name(spec.watermark.column),
         target=spec.target.relation,
     )
-    return writes.remember(spec, reached, Sql())
+    return remember(spec, reached, Sql())

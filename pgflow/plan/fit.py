@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from pgflow.declare.options import nearest
 from pgflow.errors import MissingMergeKey, SourceMismatch
+from pgflow.plan.contract import SQLType, check_contract
 from pgflow.plan.decision import Decision, Unknown
 from pgflow.plan.query import columns_of
 from pgflow.plan.spec import SourceColumn, SyncSpec
@@ -32,12 +33,16 @@ def fit(spec: SyncSpec) -> SyncSpec:
     if isinstance(spec.source.columns, Unknown):
         return spec
     names = [column.name for column in spec.source.columns]
-    _check_repeated(spec, names)
+    check_repeated(spec, names)
     _check_needed(spec, names)
+    check_contract(spec)
     _check_extra(spec, names)
     _check_target(spec, names)
     _check_lookback(spec)
+    _check_position(spec)
+    check_instants(spec, spec.source.columns)
     spec = _settle_compare(_settle_keys(spec, names), names)
+    _check_event_time(spec)
     _check_equality(spec)
     _check_identity(spec)
     _check_scope(spec)
@@ -61,7 +66,16 @@ def check_types(spec: SyncSpec, misfits: Iterable[tuple[SourceColumn, str]]) -> 
         )
 
 
-def _check_repeated(spec: SyncSpec, names: list[str]) -> None:
+def check_repeated(spec: SyncSpec, names: list[str]) -> None:
+    """Refuse a source in which a name stands twice, or none at all.
+
+    Args:
+        spec: What is planned.
+        names: The names of the source's columns.
+
+    Raises:
+        SourceMismatch: It is so.
+    """
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise _error(spec, f"the source delivers {_list(twice)} more than once; rename by AS.")
@@ -74,8 +88,12 @@ def _check_needed(spec: SyncSpec, names: list[str]) -> None:
     wanted: list[tuple[str, str]] = []
     if options.incremental_column:
         wanted.append((options.incremental_column, "incremental_column="))
+    if spec.watermark is not None and spec.watermark.kind == "window":
+        wanted.append((spec.watermark.column, "the backfill"))
     if options.order_by:
         wanted.append((options.order_by, "order_by="))
+    if options.event_timestamp_column:
+        wanted.append((options.event_timestamp_column, "event_timestamp_column="))
     wanted += [(c, "compare_columns=") for c in options.compare_columns or ()]
     wanted += [(c, "update_columns=") for c in options.update_columns or ()]
     if spec.mode != "append" or options.keys:
@@ -91,7 +109,8 @@ def _check_needed(spec: SyncSpec, names: list[str]) -> None:
 
 def _check_extra(spec: SyncSpec, names: list[str]) -> None:
     have = {c.name for c in spec.target.columns}
-    own = {spec.options.incremental_column, spec.options.order_by}
+    mark = None if spec.watermark is None else spec.watermark.column
+    own = {mark, spec.options.incremental_column, spec.options.order_by}
     extra = [n for n in names if n not in have and n not in own]
     system = [n for n in extra if n in spec.target.system.names]
     if system:
@@ -143,6 +162,70 @@ def _check_lookback(spec: SyncSpec) -> None:
             spec,
             f"lookback={back!r} cannot be taken from the incremental column {column!r}, which is "
             f"{kind}. Give a timedelta for dates and times, a whole number for numbers.",
+        )
+
+
+#: The type of the column that tells which transaction wrote a row.
+_TRANSACTIONS = {"snapshot": "xid8", "horizon": "xid"}
+
+
+def _check_position(spec: SyncSpec) -> None:
+    """Refuse a column that cannot tell which transaction wrote a row."""
+    mark = spec.watermark
+    wanted = None if mark is None else _TRANSACTIONS.get(mark.kind)
+    if mark is None or wanted is None or isinstance(spec.source.columns, Unknown):
+        return
+    kind = next(c.type for c in spec.source.columns if c.name == mark.column)
+    if kind == wanted:
+        return
+    way_out = (
+        "Give the source table such a column: ChangeTrackingPlugin, or `pgflow tracking TABLE`."
+        if mark.kind == "snapshot"
+        else "Deliver the table's own column xmin, without a cast."
+    )
+    raise _error(
+        spec,
+        f"watermark={mark.kind!r} needs a column of type {wanted}, and {mark.column!r} is {kind}. "
+        + way_out,
+    )
+
+
+#: Types that tell an instant only where somebody knows the time zone.
+_LOCAL = ("date", "timestamp without time zone")
+
+
+def _check_event_time(spec: SyncSpec) -> None:
+    """Refuse an event column that names no instant in the target."""
+    event = spec.options.event_timestamp_column
+    if event is None:
+        return
+    kind = spec.target.column(event).type
+    if kind != "timestamp with time zone":
+        raise _error(
+            spec,
+            f"event_timestamp_column={event!r} is {kind} in the target, "
+            "which names no instant. Make it timestamp with time zone.",
+        )
+
+
+def check_instants(spec: SyncSpec, columns: Iterable[SourceColumn]) -> None:
+    """Refuse an event column that names no instant in the source.
+
+    Args:
+        spec: What is planned.
+        columns: The source's columns with their own types.
+
+    Raises:
+        SourceMismatch: What it means would depend on the session's time zone.
+    """
+    event = spec.options.event_timestamp_column
+    found = next((SQLType.of(str(c.type)).base for c in columns if c.name == event), None)
+    if found in _LOCAL:
+        raise _error(
+            spec,
+            f"event_timestamp_column={event!r} is {found} in the source, so its instants would "
+            "depend on the session's time zone. Say which one is meant in the source: "
+            f"{event}::timestamp AT TIME ZONE 'UTC'.",
         )
 
 
@@ -202,7 +285,7 @@ def _settle_keys(spec: SyncSpec, names: list[str]) -> SyncSpec:
     lacking = [key for key in spec.keys.value if key not in names]
     if not lacking:
         return spec
-    if spec.options.incremental_column:
+    if spec.options.incremental:
         raise MissingMergeKey(
             f"{spec.owner} -> {spec.target.label}: an incremental append reads the boundary rows "
             f"again and needs a key to know them, but the source does not deliver "
@@ -213,7 +296,7 @@ def _settle_keys(spec: SyncSpec, names: list[str]) -> SyncSpec:
 
 
 def _settle_compare(spec: SyncSpec, names: list[str]) -> SyncSpec:
-    have = set(names)
+    have = set(names) - {spec.position_column}
     compared = tuple(c for c in spec.compare.value if c in have and c not in spec.keys.value)
     left_out = [c for c in spec.compare.value if c not in have]
     reason = spec.compare.reason

@@ -11,6 +11,7 @@ from pgflow.errors import (
     EmptySource,
     InstantTooEarly,
     InvalidOption,
+    NoInstant,
     NullKeys,
     OutOfScope,
     PgflowError,
@@ -18,6 +19,7 @@ from pgflow.errors import (
 )
 from pgflow.plan.comparison import match
 from pgflow.plan.delta import DELTA, SAMPLE
+from pgflow.plan.samples import spell
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import Sql, join, name, raw, sql
 from pgflow.plan.statement import Row, Statement
@@ -113,12 +115,13 @@ def empty_source(spec: SyncSpec, lost: int | None) -> PgflowError:
 
 def refuse_conflicts(spec: SyncSpec) -> Statement:
     """Name the keys under which the batch has rows that differ; runs only if there are any."""
-    tie = spec.options.on_duplicate is not None
+    tie, event = spec.options.on_duplicate is not None, spec.options.event_timestamp_column
+    shared = "a merge key" if event is None else f"a merge key and an instant ({event})"
     advice = (
         f"They also tie in order_by={spec.options.order_by!r}; order by a column that decides."
         if tie
-        else "Make the source deliver one row a key, or say which one counts: "
-        "on_duplicate='last' with order_by=."
+        else f"Make the source deliver one row a key{' and instant' if event else ''}, or say "
+        "which one counts: on_duplicate='last' with order_by=."
     )
     return _sample(
         spec,
@@ -126,8 +129,36 @@ def refuse_conflicts(spec: SyncSpec) -> Statement:
         raw("pgflow_op = 'conflict'"),
         ("conflict",),
         lambda keys: _error(
-            DuplicateKeys, spec, f"different rows share a merge key: {keys}. " + advice
+            DuplicateKeys, spec, f"different rows share {shared}: {keys}. " + advice
         ),
+    )
+
+
+def refuse_without_instant(spec: SyncSpec) -> Statement:
+    """Count rows whose own instant is NULL, or is no instant; runs only if there are any."""
+    return Statement(
+        "count the rows without an instant",
+        sql(
+            "SELECT count(*) FILTER (WHERE pgflow_op = 'undated') AS nulls,\n"
+            "       count(*) FILTER (WHERE pgflow_op = 'unbounded') AS infinite,\n"
+            "       max(pgflow_read) AS read\n  FROM {delta}",
+            delta=DELTA,
+        ),
+        when=("undated", "unbounded"),
+        refuses=partial(_no_instant, spec),
+    )
+
+
+def _no_instant(spec: SyncSpec, found: Sequence[Row]) -> PgflowError:
+    nulls, infinite, read = (found[0][name] for name in ("nulls", "infinite", "read"))
+    column = spec.options.event_timestamp_column
+    spelt = [f"{nulls} have NULL"] * bool(nulls) + [f"{infinite} have infinity"] * bool(infinite)
+    return _error(
+        NoInstant,
+        spec,
+        f"of {read} source rows {' and '.join(spelt)} in event_timestamp_column={column!r}, so "
+        "nothing says since when they are valid. Filter them out in the source, or deliver an "
+        "instant.",
     )
 
 
@@ -162,7 +193,33 @@ def refuse_overlap(spec: SyncSpec) -> Statement:
         "name the keys that were closed after this run's instant",
         text,
         when=("insert",),
-        refuses=lambda found: _too_early(spec, _ENDS_LATER, _spell(spec, found)) if found else None,
+        refuses=lambda found: _too_early(spec, _ENDS_LATER, spell(spec, found)) if found else None,
+    )
+
+
+def refuse_far_ends(spec: SyncSpec, operations: Sequence[str]) -> Statement:
+    """Name late keys whose history ends, but not yet: other tools spell an open end like that."""
+    text = sql(
+        "SELECT DISTINCT {keys} FROM {delta} AS d JOIN {history} AS t ON {match}\n"
+        " WHERE d.pgflow_op IN ({ops})\n"
+        "   AND t.{valid_to} > greatest({instant}::timestamptz, clock_timestamp())\n"
+        "   AND NOT EXISTS (SELECT FROM {history} AS c WHERE {current} AND c.{valid_to} IS NULL)\n"
+        " LIMIT {limit}",
+        keys=_key_texts(spec, "d"),
+        delta=DELTA,
+        history=spec.history,
+        match=match(spec, "t", "d"),
+        ops=raw(", ".join(f"'{operation}'" for operation in operations)),
+        valid_to=name(spec.target.system.valid_to),
+        instant=spec.instant,
+        current=match(spec, "c", "d"),
+        limit=raw(str(SAMPLE)),
+    )
+    return Statement(
+        "name the keys whose history ends in the future",
+        text,
+        when=(*operations, "reappearing"),
+        refuses=lambda found: _too_early(spec, _ENDS_LATER, spell(spec, found)) if found else None,
     )
 
 
@@ -250,7 +307,7 @@ def _sample(
         purpose,
         text,
         when=tuple(when),
-        refuses=lambda found: error(_spell(spec, found)) if found else None,
+        refuses=lambda found: error(spell(spec, found)) if found else None,
     )
 
 
@@ -259,26 +316,6 @@ def _key_texts(spec: SyncSpec, alias: str | None = None) -> Sql:
         ", ",
         (sql("{k}::text AS {a}", k=name(alias, key), a=name(key)) for key in spec.keys.value),
     )
-
-
-def _spell(spec: SyncSpec, found: Sequence[Row]) -> str:
-    """Write keys as a person would: `customer_id=7` or `(tenant_id=1, code='x')`."""
-    spelt = []
-    for row in found:
-        parts = ", ".join(f"{key}={_value(spec, key, row[key])}" for key in spec.keys.value)
-        spelt.append(parts if len(spec.keys.value) == 1 else f"({parts})")
-    more = ", ..." if len(found) == SAMPLE else ""
-    return ", ".join(spelt) + more
-
-
-#: Types whose values are written without quotes.
-_NUMBERS = ("smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean")
-
-
-def _value(spec: SyncSpec, key: str, text: str | None) -> str:
-    if text is None:
-        return "NULL"
-    return text if spec.target.column(key).type.startswith(_NUMBERS) else repr(text)
 
 
 def _too_early(spec: SyncSpec, why: str, keys: str) -> PgflowError:

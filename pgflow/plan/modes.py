@@ -8,7 +8,8 @@ from typing import Literal
 
 from pgflow.declare.options import nearest
 from pgflow.errors import InvalidOption
-from pgflow.plan import append, merge, scd1, scd2, truncate
+from pgflow.plan import append, merge, scd1, truncate
+from pgflow.plan.history import scd2
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.statement import Plan
 

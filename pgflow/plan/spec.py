@@ -8,7 +8,9 @@ from pgflow import idents
 from pgflow.declare.options import SyncOptions
 from pgflow.declare.system_columns import SystemColumns
 from pgflow.plan.decision import UNKNOWN, Decision, Unknown
+from pgflow.plan.link import Link
 from pgflow.plan.sql import Sql, bind, name, raw
+from pgflow.plan.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,22 @@ class SourceColumn:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A temporary table that holds the batch before anything looks at it.
+
+    Attributes:
+        reason: Why there is one.
+        fill: The statements that make and fill it.
+        rejects: Whether rows may be taken out of it again. Their keys are then in a table of
+            their own, and count as delivered.
+    """
+
+    reason: str
+    fill: tuple[Statement, ...]
+    rejects: bool = False
+
+
+@dataclass(frozen=True)
 class SourceShape:
     """The source as the plan sees it.
 
@@ -104,6 +122,7 @@ class SourceShape:
         unique: Whether no two of its rows share a merge key, and what proves it.
         reads_target: Whether it reads the target itself.
         cheap: Whether it is a whole table, which costs less to read again than to keep.
+        stage: The stage that `relation` is, if the rows are put into one first.
     """
 
     relation: Sql
@@ -113,6 +132,7 @@ class SourceShape:
     )
     reads_target: bool = False
     cheap: bool = False
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +141,20 @@ class Watermark:
 
     Attributes:
         table: The bookkeeping table that keeps it.
-        column: The source column.
+        column: The source column that it is about; a slot's has none.
         type: The column's SQL type, or UNKNOWN.
-        value: The last seen value as text; None before the first run; UNKNOWN.
+        value: The position as text: the last seen value, a snapshot, a transaction's number, or
+            a place in the log; None before the first run; UNKNOWN.
         lookback: How far before that value to start, as an SQL interval or number.
+        applied: Whether the source holds only rows from there on already.
+        kind: What the position is: `value`, `snapshot`, `horizon` or `slot`; or `window`, where
+            only the rows from `value` to below `now` are read, whatever was read before.
+        nulls: What becomes of rows whose value is NULL: `read`, `skip` or `error`.
+        now: Where the source's server was before the run read anything, as text; None for values,
+            which are found in the rows.
+        ahead: horizon: the first transaction number that was not taken then.
+        details: What the position is bound to, as JSON.
+        changes: slot: where the source's changes are read.
     """
 
     table: Sql
@@ -132,6 +162,25 @@ class Watermark:
     type: str | Unknown = UNKNOWN
     value: str | Unknown | None = UNKNOWN
     lookback: Sql | None = None
+    applied: bool = False
+    kind: str = "value"
+    nulls: str = "read"
+    now: str | None = None
+    ahead: int = 0
+    details: str | None = None
+    changes: object | None = None
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the position is a value of the rows themselves."""
+        return self.kind in ("value", "window")
+
+    @property
+    def label(self) -> str:
+        """What the bookkeeping calls the column: positions of two kinds never pass for another."""
+        if self.by_value:
+            return self.column
+        return f"{self.kind}({self.column})"
 
 
 @dataclass(frozen=True)
@@ -177,6 +226,9 @@ class SyncSpec:
         rehearsal: Whether the run will be rolled back and must not lock readers out.
         explicit_instant: Whether the caller gave the instant.
         mode_reason: Who said which mode.
+        links: Lookups of dimension versions, by which the source gets more columns.
+        path: How rows get from the source to the target.
+        hazards: What an operator should know of the source; previews and runs tell it.
     """
 
     owner: str
@@ -194,6 +246,9 @@ class SyncSpec:
     rehearsal: bool = False
     explicit_instant: bool = False
     mode_reason: str = ""
+    links: tuple[Link, ...] = ()
+    path: Decision[str] = field(default_factory=lambda: Decision("not known", ""))
+    hazards: tuple[str, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -203,7 +258,26 @@ class SyncSpec:
     @property
     def looks_again(self) -> bool:
         """Whether a statement reads the source again rather than keep its rows."""
-        return self.source.cheap and self.watermark is None
+        limited = self.watermark is not None and not self.watermark.applied
+        return self.source.cheap and not limited
+
+    @property
+    def position_column(self) -> str | None:
+        """The source column that tells transactions and is no data; a target keeps its own."""
+        of_transactions = self.options.watermark in ("snapshot", "horizon")
+        return self.options.incremental_column if of_transactions else None
+
+    @property
+    def arriving(self) -> tuple[str, ...] | None:
+        """The data columns of the rows before lookups, which add some and use some up.
+
+        None while the source's columns are unknown.
+        """
+        if isinstance(self.source.columns, Unknown):
+            return None
+        added = {each.into for each in self.links} | {self.position_column}
+        own = [column.name for column in self.source.columns if column.name not in added]
+        return tuple(dict.fromkeys([*own, *(c for each in self.links for c in each.needs)]))
 
     @property
     def delivered(self) -> tuple[str, ...]:
@@ -214,7 +288,7 @@ class SyncSpec:
         if isinstance(self.source.columns, Unknown):
             fillable = [c for c in self.target.columns if not c.generated]
             return tuple(c.name for c in fillable if not c.has_default or c.name in self.keys.value)
-        have = {c.name for c in self.source.columns}
+        have = {c.name for c in self.source.columns} - {self.position_column}
         return tuple(c.name for c in self.target.columns if c.name in have and not c.generated)
 
     @property
@@ -228,3 +302,10 @@ class SyncSpec:
         if self.scope is None:
             return self.target.relation
         return self.target.relation + raw(" WHERE ") + self.scope
+
+    @property
+    def history(self) -> Sql:
+        """The target's rows in scope, to stand after FROM with an alias."""
+        if self.scope is None:
+            return self.target.relation
+        return raw("(SELECT * FROM ") + self.scoped_target + raw(")")

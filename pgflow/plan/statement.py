@@ -16,6 +16,32 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Feed:
+    """Rows that come from outside of the target's database.
+
+    Attributes:
+        label: Where they come from, as previews show it; never a password.
+        sql: The statement that runs there, or None where the rows come from no database.
+    """
+
+    label: str
+    sql: Sql | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a statement's rows come to.
+
+    Attributes:
+        details: What the run keeps of them, as plain data by subject.
+        tallies: Numbers for the conditions of later statements, by name.
+    """
+
+    details: Mapping[str, Any] = field(default_factory=dict)
+    tallies: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Statement:
     """One SQL statement of a plan.
 
@@ -27,6 +53,12 @@ class Statement:
             Columns named otherwise are kept for `when=` and for the watermark.
         refuses: Turns returned rows into the error that stops the run; no rows, no error.
         when: Runs only if one of these tallied numbers is greater than zero; empty: always.
+        feed: Where the rows of a `COPY ... FROM STDIN` come from; None for other statements.
+        details: Whether what it returns is kept in the run's details, under this subject.
+        warns: Turns returned rows into what the run wants its reader to know.
+        reports: Turns returned rows into what the run keeps of them, also if it refuses them.
+        apart: Its parts, each alone, for a statement with SQL that users wrote: it may not write
+            anything, and if the server refuses it, its parts are tried to find the one to name.
     """
 
     purpose: str
@@ -35,6 +67,11 @@ class Statement:
     tallies: bool = False
     refuses: Callable[[Sequence[Row]], PgflowError | None] | None = None
     when: tuple[str, ...] = ()
+    feed: Feed | None = None
+    details: str = ""
+    warns: Callable[[Sequence[Row]], Sequence[str]] | None = None
+    reports: Callable[[Sequence[Row]], Report] | None = None
+    apart: tuple[Statement, ...] = ()
 
     def __post_init__(self) -> None:
         if self.counts is not None and self.counts not in COUNTS:
@@ -64,6 +101,8 @@ class Plan:
         target: The target's qualified name.
         mode: The mode's name.
         decisions: What was decided, by subject, each with its reason.
+        prepare: Run once, before everything else and before the fast plan is tried: they put
+            the source's rows into a stage, and look at them there.
         statements: In order; all of them run in one transaction.
         fallback: Run instead, from the start, when a statement meets a row that violates a
             unique or not-null constraint: a fast plan that lets the target's own constraints
@@ -74,9 +113,11 @@ class Plan:
     target: str
     mode: str
     decisions: Mapping[str, Decision[Any]] = field(default_factory=dict)
+    prepare: tuple[Statement, ...] = ()
     statements: tuple[Statement, ...] = ()
     fallback: Plan | None = None
     hazards: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "\n\n".join(f"-- {s.purpose}\n{s.text};" for s in self.statements)
+        steps = (*self.prepare, *self.statements)
+        return "\n\n".join(f"-- {s.purpose}\n{s.text};" for s in steps)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pgflow.plan.comparison import match
 from pgflow.plan.delta import DELTA
 from pgflow.plan.spec import SyncSpec
-from pgflow.plan.sql import Sql, bind, join, name, names, raw, sql
+from pgflow.plan.sql import Sql, join, name, names, raw, sql
 from pgflow.plan.statement import Statement
+from pgflow.plan.watermark import remember
 
 
 def collapse(spec: SyncSpec, operations: Sequence[str]) -> Statement:
@@ -94,7 +95,7 @@ def update(
     assignments: Mapping[str, Sql],
     *,
     purpose: str,
-    counts: str = "updated",
+    counts: str | None = "updated",
     only: Sql | None = None,
     also: Sequence[str] = (),
 ) -> Statement:
@@ -119,7 +120,7 @@ def update(
         ),
         rows=_rows(spec, operations),
         match=match(spec, "t", "d"),
-        only=_only(spec, only),
+        only=in_scope(spec, only),
     )
     return Statement(purpose, text, counts=counts, when=operations)
 
@@ -131,39 +132,9 @@ def delete(spec: SyncSpec, operation: str, *, purpose: str, only: Sql | None = N
         target=spec.target.relation,
         rows=_rows(spec, [operation]),
         match=match(spec, "t", "d"),
-        only=_only(spec, only),
+        only=in_scope(spec, only),
     )
     return Statement(purpose, text, counts="deleted", when=(operation,))
-
-
-def remember(spec: SyncSpec, watermark: Sql, source: Sql) -> Statement | None:
-    """Advance the watermark in the data's own transaction.
-
-    Args:
-        spec: What is planned.
-        watermark: The new value as text; NULL leaves the old one.
-        source: Where that expression reads from, starting with FROM, or nothing.
-    """
-    if spec.watermark is None:
-        return None
-    text = sql(
-        "INSERT INTO {table} (pipeline, target, scope, column_name, value, run_id)\n"
-        "SELECT {owner}::text, {target}::text, {scope}::text, {column}::text, {value},"
-        " {run}::uuid{source}\n"
-        "ON CONFLICT (pipeline, target, scope) DO UPDATE\n"
-        "   SET column_name = excluded.column_name,"
-        " value = coalesce(excluded.value, watermarks.value),\n"
-        "       run_id = excluded.run_id, updated_at = clock_timestamp()",
-        table=spec.watermark.table,
-        owner=bind(spec.owner, "pipeline"),
-        target=bind(spec.target.label, "target"),
-        scope=bind(spec.scope_name, "scope"),
-        column=bind(spec.watermark.column, "column"),
-        value=watermark,
-        run=spec.batch_id,
-        source=source,
-    )
-    return Statement("remember how far the source was read", text)
 
 
 def remember_read(spec: SyncSpec) -> Statement | None:
@@ -193,7 +164,7 @@ def _by_key(spec: SyncSpec, alias: str) -> Sql:
     return raw("\n ORDER BY ") + names(keys, of=alias)
 
 
-def _only(spec: SyncSpec, condition: Sql | None) -> Sql:
+def in_scope(spec: SyncSpec, condition: Sql | None) -> Sql:
     """Further conditions on `t`: the caller's, and the scope where keys repeat outside it."""
     extra = Sql() if condition is None else raw(" AND ") + condition
     if spec.scope is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import ClassVar
 
 from pgflow.declare.resource import TableSpec
 from pgflow.declare.system_columns import SystemColumns
@@ -50,6 +52,11 @@ class LoadColumnsPlugin(Plugin):
     Args:
         table_key: The context key of the table.
     """
+
+    remedies: ClassVar[Mapping[str, str]] = {
+        MODE: 'Say mode= on the table itself, as in @pgflow.table(mode="scd2"): that adds the '
+        "columns, and no plugin need be named."
+    }
 
     def __init__(self, table_key: str = TABLE) -> None:
         self.table_key = table_key

@@ -33,7 +33,7 @@ class MergeKeysPlugin(Plugin):
             warning = _differs(ctx, chosen.columns, chosen.origin)
             ctx[MERGE_KEYS] = Decision(chosen.columns, chosen.origin, warning)
         elif mode.keys == "optional":
-            if ctx[OPTIONS].incremental_column is not None:
+            if ctx[OPTIONS].incremental:
                 raise _missing(ctx, "an incremental run reads boundary rows again and")
             ctx[MERGE_KEYS] = Decision((), "none is declared, so every row is appended")
         else:

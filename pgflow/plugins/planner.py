@@ -17,6 +17,7 @@ from pgflow.plan.spec import SourceShape, SyncSpec, TargetColumn, TargetShape, W
 from pgflow.plan.sql import Sql
 from pgflow.plugins.sync_keys import (
     COMPARE_COLUMNS,
+    LINKS,
     MERGE_KEYS,
     MODE,
     OPTIONS,
@@ -42,7 +43,8 @@ _WITHOUT_LENGTH = {
 
 
 @produces(PLANNER)
-@requires(TARGET, OPTIONS, MODE, MERGE_KEYS, COMPARE_COLUMNS, SYSTEM_COLUMNS, WATERMARK, STATEMENTS)
+@requires(TARGET, OPTIONS, MODE, MERGE_KEYS, COMPARE_COLUMNS, SYSTEM_COLUMNS, WATERMARK)
+@requires(LINKS, STATEMENTS)
 class SQLPlannerPlugin(Plugin):
     """Draw up what is planned, so that facts alone are missing for a plan.
 
@@ -64,6 +66,7 @@ class SQLPlannerPlugin(Plugin):
             keys=ctx[MERGE_KEYS],
             compare=ctx[COMPARE_COLUMNS],
             watermark=watermark if isinstance(watermark, Watermark) else None,
+            links=ctx[LINKS],
         )
         ctx[PLANNER] = Planner(draft, ctx[MODE], ctx[WATERMARK], ctx[STATEMENTS])
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from pgflow.declare.rows import RowSource
 from pgflow.declare.sources import Query, SourceTable
-from pgflow.errors import DeclarationError, PipelineCycle
+from pgflow.errors import DeclarationError, InvalidSource, PipelineCycle
 from pgflow.factories.pipeline import Pipeline
 from pgflow.plan.query import from_clause, from_text
+from pgflow.plugins.sync_keys import PLANNER
 from pgflow.project.contents import path
 
 #: A connection as declared, a schema and a table.
@@ -20,7 +22,8 @@ def ordered(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:
 
     What a source reads is taken from `source=` and `source_table=`. A pipeline whose function
     makes the SQL is not called, because functions may have side effects: it keeps its place in
-    the order of declaration. Names without a schema are taken to be in `public`.
+    the order of declaration. Names without a schema are taken to be in `public`. The dimensions
+    that a pipeline's lookups read count in any case.
 
     Args:
         pipelines: In the order of declaration.
@@ -54,7 +57,7 @@ def _visit(
         return
     if pipeline.name in chain:
         raise _cycle([*chain[chain.index(pipeline.name) :], pipeline.name])
-    for relation in reads(pipeline):
+    for relation in (*reads(pipeline), *looks_up(pipeline)):
         for writer in writers.get(relation, ()):
             if writer is not pipeline:
                 _visit(writer, writers, done, [*chain, pipeline.name])
@@ -70,12 +73,27 @@ def writes(pipeline: Pipeline) -> tuple[Relation, ...]:
 def reads(pipeline: Pipeline) -> tuple[Relation, ...]:
     """Return the tables that a pipeline's declared source names, none if its function says it."""
     spec = pipeline.spec
-    if spec.source is None:
+    if spec.source is None or isinstance(spec.source, RowSource):
         return ()
     given = _first(spec.source_connection, spec.source.connection)
     connections = _connections(pipeline) if given is None else [given]
-    found = _relations(spec.source, spec.name)
+    try:
+        found = _relations(spec.source, spec.name)
+    except InvalidSource:
+        if given is None:
+            raise
+        return ()  # another kind of database has another grammar, and no target is there
     return tuple((connection, *relation) for connection in connections for relation in found)
+
+
+def looks_up(pipeline: Pipeline) -> tuple[Relation, ...]:
+    """Return the dimensions of a pipeline's lookups, which are beside its targets."""
+    targets = zip(_connections(pipeline), pipeline.sync_targets, strict=True)
+    return tuple(
+        (connection, link.schema, link.table)
+        for connection, target in targets
+        for link in target.ctx[PLANNER].draft.links
+    )
 
 
 def _relations(source: Query | SourceTable, owner: str) -> list[tuple[str, str]]:

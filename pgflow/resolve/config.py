@@ -26,6 +26,8 @@ class Config:
         utility_schema: Schema of pgflow's own tables and functions.
         utility_schema_renamed_from: The schema in which they were before: the next migration
             moves them with all that they hold.
+        sample_keys: Whether errors, results and the history may name keys of rows, unless a
+            pipeline says otherwise.
 
     Raises:
         ExtensionError: The extensions do not fit together.
@@ -38,7 +40,9 @@ class Config:
         extensions: Iterable[Extension] = (),
         utility_schema: str = "pgflow",
         utility_schema_renamed_from: str | None = None,
+        sample_keys: bool = True,
     ) -> None:
+        self.sample_keys = sample_keys
         self.utility_schema = idents.truncate(utility_schema)
         former = utility_schema_renamed_from
         self.utility_schema_renamed_from = None if former is None else idents.truncate(former)

@@ -6,7 +6,7 @@ list; then `resolve.order` does it, before the first plugin runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pgflow.errors import PluginError, PostgresTooOld
@@ -64,8 +64,10 @@ class Plugin:
     after: ClassVar[Any] = ()
     #: The group of which one factory takes one plugin only; set by `@singleton`.
     singleton_group: ClassVar[str | None] = None
+    #: By required key: what to do where nothing produces it, if that is not to add a plugin.
+    remedies: ClassVar[Mapping[str, str]] = {}
     #: The oldest major version of PostgreSQL that it works with; set by `MinPGVersion`.
-    min_pg_version: ClassVar[int | None] = None
+    min_pg_version: int | None = None
 
     _declared: ClassVar[Declaration] = Declaration()
 

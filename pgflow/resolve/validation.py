@@ -123,7 +123,7 @@ def _missing(
     maker = producers.get(nearest) if nearest is not None else None
     return MissingProducer(
         f"{_label(entry, owner)} {verb} {key!r}, which no plugin produces.\n"
-        + _way_out(key, candidates, nearest, maker),
+        + (entry.plugin.remedies.get(key) or _way_out(key, candidates, nearest, maker)),
         plugin=entry.name,
         origin=f"{entry.origin} of {owner!r}",
         key=key,

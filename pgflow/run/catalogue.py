@@ -13,7 +13,7 @@ from pgflow.plan.sql import Sql, bind, join, name, sql
 from pgflow.run.session import Field, Session
 
 # The type that a domain is made of, through domains over domains; other types stand for themselves.
-_UNFOLD = """LATERAL (
+UNFOLD = """LATERAL (
     WITH RECURSIVE u (oid, modifier) AS (
       SELECT {oid}, {modifier} UNION ALL
       SELECT d.typbasetype, d.typtypmod FROM u JOIN pg_type d ON d.oid = u.oid AND d.typtype = 'd')
@@ -21,7 +21,7 @@ _UNFOLD = """LATERAL (
 
 # The type to cast a source value to before it is compared. varchar(n), char(n) and bit(n) lose
 # their length, because an explicit cast would cut the value silently where writing it fails.
-_CAST_TYPE = """format_type({t}.oid, CASE WHEN {t}.oid IN
+CAST_TYPE = """format_type({t}.oid, CASE WHEN {t}.oid IN
          (1042, 1043, 1560, 1562, 1014, 1015, 1561, 1563) THEN -1 ELSE {t}.modifier END) AS type,
        CASE WHEN {t}.oid IN (1042, 1043) AND {t}.modifier > 4 THEN {t}.modifier - 4 END AS length"""
 
@@ -59,7 +59,7 @@ _HIDDEN = """
 
 _COLUMNS = (
     "SELECT a.attname AS name,"  # noqa: S608  # put together from constants of this module
-    + _CAST_TYPE.format(t="b")
+    + CAST_TYPE.format(t="b")
     + """,
        t.typtype = 'd' AS domain,
        NOT a.attnotnull AS nullable,
@@ -78,7 +78,7 @@ _COLUMNS = (
   JOIN pg_type t ON t.oid = a.atttypid
   LEFT JOIN pg_collation l ON l.oid = a.attcollation
  CROSS JOIN """
-    + _UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod")
+    + UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod")
     + """ AS b
  WHERE a.attrelid = {target}::regclass AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum"""
@@ -88,7 +88,7 @@ _COLUMNS = (
 # composites and pseudo-types are left to the server.
 _SOURCE = (
     "SELECT "  # noqa: S608  # put together from constants of this module
-    + _CAST_TYPE.format(t="b")
+    + CAST_TYPE.format(t="b")
     + """, format_type(a.atttypid, a.atttypmod) AS target_type,
        a.atttypid IS NULL OR u.oid = v.oid OR u.typcategory IN ('S', 'X', 'A')
        OR v.typcategory IN ('S', 'A') OR u.typtype IN ('c', 'p')
@@ -97,13 +97,13 @@ _SOURCE = (
   FROM unnest({names}::text[], {oids}::oid[], {modifiers}::int4[]) WITH ORDINALITY
        AS s(name, oid, modifier, position)
   CROSS JOIN """
-    + _UNFOLD.format(oid="s.oid", modifier="s.modifier")
+    + UNFOLD.format(oid="s.oid", modifier="s.modifier")
     + """ AS b
   JOIN pg_type u ON u.oid = b.oid
   LEFT JOIN pg_attribute a ON a.attrelid = {target}::regclass AND a.attname = s.name
         AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN """
-    + _UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod")
+    + UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod")
     + """ AS w ON true
   LEFT JOIN pg_type v ON v.oid = w.oid
  ORDER BY s.position"""
@@ -111,15 +111,18 @@ _SOURCE = (
 
 _TARGET = """
 SELECT EXISTS (
-         SELECT FROM pg_index i
+         SELECT FROM pg_index i CROSS JOIN LATERAL (
+           SELECT array_agg(k.attname::text ORDER BY k.attname::text) AS columns
+             FROM pg_attribute k
+            WHERE k.attrelid = c.oid AND k.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])) AS covered
           WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
             AND NOT i.indisexclusion
             AND i.indexprs IS NULL
-            AND (SELECT array_agg(k.attname::text ORDER BY k.attname::text) FROM pg_attribute k
-                  WHERE k.attrelid = c.oid AND k.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))
-                = {keys}::text[]
+            AND (covered.columns = {keys}::text[]
+                 OR i.indnullsnotdistinct AND covered.columns = {ended}::text[])
             AND NOT EXISTS (SELECT FROM pg_attribute k WHERE k.attrelid = c.oid
-                  AND k.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]) AND NOT k.attnotnull)
+                  AND k.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]) AND NOT k.attnotnull
+                  AND NOT (i.indnullsnotdistinct AND k.attname = {valid_to}::text))
             AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) = {predicate}::text)
        ) AS keys_indexed,
        EXISTS (SELECT FROM pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f'
@@ -172,11 +175,15 @@ def target_facts(session: Session, spec: SyncSpec) -> dict[str, Any]:
     """Read what the choice of a plan depends on: unique keys, foreign keys, privileges, size."""
     valid_to = spec.target.system.valid_to
     predicate = None if valid_to is None else f"({name(valid_to)} IS NULL)"
+    # Of the versions of a key that end at no instant there is one, where NULLs are not distinct.
+    ended = None if valid_to is None else sorted((*spec.keys.value, valid_to))
     text = sql(
         _TARGET,
         target=bind(spec.target.label, "target"),
         keys=bind(sorted(spec.keys.value), "keys"),
         predicate=bind(predicate, "predicate"),
+        ended=bind(ended, "keys and end"),
+        valid_to=bind(valid_to, "valid_to"),
     )
     return session.run(text, "read the target's keys and privileges").rows[0]
 
@@ -301,6 +308,13 @@ def reads(session: Session, relation: Sql, target: str) -> bool:
         target=bind(target, "target"),
     )
     return bool(session.run(text, "look whether the source reads the target").rows[0]["found"])
+
+
+def reads_elsewhere(session: Session, source: Sql) -> bool:
+    """Tell whether a source reads a foreign table, also through views and partitions."""
+    explain = sql("EXPLAIN (FORMAT JSON, COSTS OFF) SELECT * FROM {r} AS s", r=source)
+    plan = session.run(explain, "look where the source is read").rows[0]["QUERY PLAN"]
+    return any(node["Node Type"] == "Foreign Scan" for node in _nodes(plan))
 
 
 def _nodes(plan: Any) -> Iterator[dict[str, Any]]:

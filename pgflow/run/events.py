@@ -11,6 +11,26 @@ from pgflow.run.result import TargetResult
 
 
 @dataclass(frozen=True)
+class Transferred:
+    """How much of a transfer is done.
+
+    Attributes:
+        rows: Rows so far.
+        bytes: Bytes so far.
+        seconds: How long it has taken so far.
+    """
+
+    rows: int
+    bytes: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second."""
+        return self.bytes / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
 class RunStarted:
     """A run begins.
 
@@ -42,6 +62,9 @@ class Observer(Protocol):
     def executing(self, run: RunStarted, statement: Statement) -> None:
         """A statement is about to run."""
 
+    def transferring(self, run: RunStarted, progress: Transferred) -> None:
+        """Rows of a source that is elsewhere are on their way; told a few times a second."""
+
     def retrying(self, run: RunStarted, error: Exception, attempt: int, delay: float) -> None:
         """The run failed in a way that another attempt may not; it starts again after a delay."""
 
@@ -62,6 +85,9 @@ class Silence:
         """Do nothing."""
 
     def executing(self, run: RunStarted, statement: Statement) -> None:
+        """Do nothing."""
+
+    def transferring(self, run: RunStarted, progress: Transferred) -> None:
         """Do nothing."""
 
     def retrying(self, run: RunStarted, error: Exception, attempt: int, delay: float) -> None:

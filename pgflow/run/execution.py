@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pgflow.bookkeeping import COUNTS
-from pgflow.errors import StatementFailed
+from pgflow.errors import InvalidCheck, PgflowError, SourceMismatch, StatementFailed
 from pgflow.plan.spec import SyncSpec
-from pgflow.plan.statement import Plan, Row, Statement
+from pgflow.plan.sql import raw
+from pgflow.plan.statement import Plan, Report, Row, Statement
 from pgflow.run.events import Observer, RunStarted
-from pgflow.run.session import Session
+from pgflow.run.job import Job
+from pgflow.run.session import Answer, Session
 
 #: Not-null and unique violations: what a fast plan leaves the target's constraints to find.
 _CONSTRAINTS = frozenset({"23502", "23505"})
+
+
+#: Classes of errors that a statement's own text or the rows cause, and another try does not mend.
+_OF_THE_TEXT = ("0A", "21", "22", "25", "2F", "38", "39", "42", "P0", "XX")
+
+
+#: Brings the rows of a statement that has a feed, and says how many they were.
+Feeder = Callable[[Session, Statement], Answer]
 
 
 @dataclass
@@ -26,12 +36,16 @@ class Execution:
         counts: Rows by what became of them.
         tallies: Every number that a statement reported, by name.
         returned: What a function returned that did the work itself.
+        details: What statements returned that say so, by subject.
+        warnings: What statements want the run's reader to know.
     """
 
     plan: Plan
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTS, 0))
     tallies: dict[str, Any] = field(default_factory=dict)
     returned: Mapping[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def watermark(self) -> str | None:
@@ -50,6 +64,11 @@ class Execution:
             if name in self.counts:
                 self.counts[name] += int(value or 0)
 
+    def take(self, report: Report) -> None:
+        """Keep what a statement's rows came to."""
+        self.details.update(report.details)
+        self.tallies.update(report.tallies)
+
     def balance(self) -> None:
         """Derive what no statement counted: a load reads what it inserts, the rest is unchanged."""
         counts = self.counts
@@ -59,9 +78,13 @@ class Execution:
             touched = counts["inserted"] + counts["updated"] + counts["skipped"]
             collapsed = int(self.tallies.get("collapsed") or 0)
             counts["unchanged"] = max(0, counts["read"] - collapsed - touched)
+        # Rejected rows have left the stage before anything counted it.
+        counts["read"] += counts["rejected"]
 
 
-def execute(session: Session, plan: Plan, observer: Observer, run: RunStarted) -> Execution:
+def execute(
+    session: Session, plan: Plan, observer: Observer, run: RunStarted, feeder: Feeder | None = None
+) -> Execution:
     """Execute a plan, or its fallback where the fast one meets a constraint.
 
     Args:
@@ -69,6 +92,7 @@ def execute(session: Session, plan: Plan, observer: Observer, run: RunStarted) -
         plan: The plan.
         observer: Who watches.
         run: The run.
+        feeder: Brings the rows of statements that have a feed.
 
     Returns:
         What was done.
@@ -76,31 +100,81 @@ def execute(session: Session, plan: Plan, observer: Observer, run: RunStarted) -
     Raises:
         PgflowError: A statement refused the batch, or the server refused a statement.
     """
-    if plan.fallback is None:
-        return _execute(session, plan, observer, run)
+    prepared = Execution(plan)
     try:
-        with session.connection.begin_nested():
-            return _execute(session, plan, observer, run)
-    except StatementFailed as error:
-        if error.sqlstate not in _CONSTRAINTS:
-            raise
-    return _execute(session, plan.fallback, observer, run)
+        _run(session, plan.prepare, prepared, observer, run, feeder)
+        if plan.fallback is None:
+            return _execute(session, plan, prepared, observer, run)
+        try:
+            with session.connection.begin_nested():
+                return _execute(session, plan, prepared, observer, run)
+        except StatementFailed as error:
+            if error.sqlstate not in _CONSTRAINTS:
+                raise
+        return _execute(session, plan.fallback, prepared, observer, run)
+    except PgflowError as error:
+        # What was found out about the rows is worth knowing above all if the run failed.
+        error.details = {**prepared.details, **(error.details or {})} or None
+        raise
 
 
-def done_by_itself(draft: SyncSpec, returned: Mapping[str, Any]) -> Execution:
-    """Take the counts of a function that did the work itself."""
+def done_by_itself(job: Job, draft: SyncSpec, returned: Mapping[str, Any]) -> Execution:
+    """Take the counts of a function that did the work itself.
+
+    Raises:
+        InvalidCheck: Nobody has seen the rows that it was to have checked.
+        SourceMismatch: Nobody has seen the rows that were to be looked up.
+    """
+    if job.checked:
+        raise InvalidCheck(
+            f"{job.pipeline} -> {draft.target.label}: its function did the work itself, so its "
+            "rows passed no check. What it did through its connection was rolled back. Return the "
+            "rows, a query or a table instead, or leave the checks out."
+        )
+    if draft.links:
+        raise SourceMismatch(
+            f"{job.pipeline} -> {draft.target.label}: its function did the work itself, so "
+            f"{', '.join(repr(each.into) for each in draft.links)} was not looked up. What it did "
+            "through its connection was rolled back. Return the rows, a query or a table instead, "
+            "or leave lookups= out.",
+            pipeline=draft.owner,
+            target=draft.target.label,
+        )
     done = Execution(Plan(draft.target.label, draft.mode), returned=returned)
     done.counts.update({n: int(v) for n, v in returned.items() if n in done.counts})
     return done
 
 
-def _execute(session: Session, plan: Plan, observer: Observer, run: RunStarted) -> Execution:
-    done = Execution(plan)
-    for statement in plan.statements:
+def _execute(
+    session: Session, plan: Plan, prepared: Execution, observer: Observer, run: RunStarted
+) -> Execution:
+    done = Execution(
+        plan,
+        dict(prepared.counts),
+        dict(prepared.tallies),
+        details=dict(prepared.details),
+        warnings=list(prepared.warnings),
+    )
+    _run(session, plan.statements, done, observer, run, None)
+    done.balance()
+    return done
+
+
+def _run(
+    session: Session,
+    statements: Iterable[Statement],
+    done: Execution,
+    observer: Observer,
+    run: RunStarted,
+    feeder: Feeder | None,
+) -> None:
+    for statement in statements:
         if not done.wants(statement):
             continue
         observer.executing(run, statement)
-        answer = session.run(statement.sql, statement.purpose)
+        answer = _answer(session, statement, feeder)
+        if statement.reports is not None:
+            done.take(statement.reports(answer.rows))
         if statement.refuses is not None:
             error = statement.refuses(answer.rows)
             if error is not None:
@@ -109,9 +183,41 @@ def _execute(session: Session, plan: Plan, observer: Observer, run: RunStarted) 
             done.tally(_numbers(answer.rows[0]))
         if statement.counts is not None:
             done.counts[statement.counts] += max(0, answer.count)
-    done.balance()
-    return done
+        if statement.details:
+            done.details[statement.details] = [dict(row) for row in answer.rows]
+        if statement.warns is not None:
+            done.warnings += statement.warns(answer.rows)
+
+
+def _answer(session: Session, statement: Statement, feeder: Feeder | None) -> Answer:
+    if statement.apart:
+        return _read(session, statement)
+    if statement.feed is None:
+        return session.run(statement.sql, statement.purpose)
+    if feeder is None:
+        raise PgflowError(f"nobody here can bring the rows of {statement.feed.label}")
+    return feeder(session, statement)
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
+
+
+def _read(session: Session, statement: Statement) -> Answer:
+    """Run a statement that may not write; if it fails, let the part of it fail that did."""
+    try:
+        return _without_writing(session, statement)
+    except StatementFailed as error:
+        if (error.sqlstate or "")[:2] not in _OF_THE_TEXT or len(statement.apart) < 2:
+            raise
+        failed = error
+    for part in statement.apart:
+        _without_writing(session, part)
+    raise failed
+
+
+def _without_writing(session: Session, statement: Statement) -> Answer:
+    """The end of the savepoint lets the transaction write again."""
+    with session.connection.begin_nested():
+        session.run(raw("SET LOCAL transaction_read_only = on"), "read only")
+        return session.run(statement.sql, statement.purpose)

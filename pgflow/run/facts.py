@@ -10,20 +10,37 @@ from pgflow.declare.options import nearest
 from pgflow.declare.sources import SourceTable
 from pgflow.errors import MissingTable, SourceMismatch
 from pgflow.plan.batch import cuts_blanks
-from pgflow.plan.decision import Decision
+from pgflow.plan.decision import UNKNOWN, Decision
 from pgflow.plan.fit import check_types, fit
 from pgflow.plan.spec import Facts, SourceColumn, SourceShape, SyncSpec, TargetColumn
-from pgflow.plan.sql import Sql, bind, join, name, sql
+from pgflow.plan.sql import Sql, join, name, sql
 from pgflow.run import catalogue
 from pgflow.run.job import Job
+from pgflow.run.lookups import with_links
+from pgflow.run.positions.positions import with_watermark
 from pgflow.run.session import Session
+from pgflow.run.sources.arrival import from_elsewhere
+from pgflow.run.sources.origin import Origin
+from pgflow.run.zones import with_local_times
 
-_REMEDY = "Run `alembic upgrade head`, or pgflow.create_all(pgflow.metadata)."
+_REMEDY = (
+    "Run `alembic revision --autogenerate` (if no revision has it yet) and `alembic upgrade head`, "
+    "or `pgflow migrate`{}."
+)
+_IN_SCRIPT = ", or in a script pgflow.create_all(pgflow.metadata)"
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
-def require_tables(session: Session, job: Job) -> None:
+def require_tables(session: Session, job: Job, *, target: bool = True) -> int:
     """Refuse to run where the target or pgflow's own tables are missing or of another version.
+
+    Args:
+        session: The session.
+        job: The job.
+        target: Whether it matters if nothing but the target is missing.
+
+    Returns:
+        The oldest layout that one of pgflow's own tables has.
 
     Raises:
         MissingTable: One of them is not in the database.
@@ -32,15 +49,18 @@ def require_tables(session: Session, job: Job) -> None:
     wanted = (job.draft.target.label, *job.own_tables)
     comments = catalogue.comments(session, *wanted)
     missing = [table for table, comment in comments.items() if comment is None]
-    if missing:
+    if missing and (target or {*missing} & {*job.own_tables}):
         raise MissingTable(
-            f"{job.pipeline}: the database has no table {' and no table '.join(missing)}. {_REMEDY}"
+            f"{job.pipeline}: the database has no table {' and no table '.join(missing)}. "
+            f"{_REMEDY.format(_IN_SCRIPT)}"
         )
     for table in job.own_tables:
         bookkeeping.check_layout(table, comments[table])
+    found = (bookkeeping.layout(comments[table]) for table in job.own_tables)
+    return min(bookkeeping.VERSION if layout is None else layout for layout in found)
 
 
-def gather(session: Session, job: Job, source: Sql | SourceTable) -> SyncSpec:
+def gather(session: Session, job: Job, source: Sql | SourceTable | Origin) -> SyncSpec:
     """Fill a draft with what the database says.
 
     Args:
@@ -56,17 +76,15 @@ def gather(session: Session, job: Job, source: Sql | SourceTable) -> SyncSpec:
         SourceMismatch: The source does not fit the target.
     """
     spec = _with_target(session, job.draft)
-    if isinstance(source, SourceTable):
-        source = table_query(session, spec, source, job.draft.target.columns)
-    spec = _with_source(session, spec, source)
-    spec = _with_watermark(session, spec, job)
-    spec = fit(spec)
+    if isinstance(source, (Sql, SourceTable)):
+        spec = _from_here(session, spec, job, source)
+    else:
+        spec = from_elsewhere(session, spec, job, source)
     facts = catalogue.target_facts(session, spec)
-    empty = catalogue.is_empty(session, spec.scoped_target)
+    empty = UNKNOWN if _goes_on(spec) else catalogue.is_empty(session, spec.scoped_target)
     version = session.connection.dialect.server_version_info
     return replace(
         spec,
-        source=_with_proof(session, spec),
         facts=Facts(
             server_version=int(version[0]) if version else spec.facts.server_version,
             target_exists=True,
@@ -74,6 +92,16 @@ def gather(session: Session, job: Job, source: Sql | SourceTable) -> SyncSpec:
             **facts,
         ),
     )
+
+
+def _goes_on(spec: SyncSpec) -> bool:
+    """Tell whether the run goes on from a position: what is in the target then decides nothing.
+
+    Looking would begin a sequential scan, which finds its first row late in a table that has
+    mostly dead ones.
+    """
+    mark = spec.watermark
+    return mark is not None and mark.kind != "window" and isinstance(mark.value, str)
 
 
 def _with_target(session: Session, spec: SyncSpec) -> SyncSpec:
@@ -85,13 +113,34 @@ def _with_target(session: Session, spec: SyncSpec) -> SyncSpec:
         columns = ", ".join(repr(c) for c in missing)
         raise MissingTable(
             f"{spec.owner}: table {spec.target.label} has no column {columns}, which the "
-            f"declaration has. Run `alembic revision --autogenerate` and `alembic upgrade head`."
+            f"declaration has. {_REMEDY.format('')}{_late(spec, missing)}"
         )
     present = tuple(real[c] for c in declared)
     # Columns that only the database has can be delivered too, and may need a value.
     known = {*declared, *spec.target.system.names}
     others = tuple(c for c in real.values() if c.name not in known)
     return replace(spec, target=replace(spec.target, columns=present + others))
+
+
+def _late(spec: SyncSpec, missing: Sequence[str]) -> str:
+    """What else may be to blame for a column that the pipeline, and not the table, declares."""
+    if not {*missing} & {*spec.target.system.names}:
+        return ""
+    return (
+        " A pipeline adds such columns to its target's table: a script declares it before it calls "
+        "pgflow.create_all()."
+    )
+
+
+def _from_here(session: Session, spec: SyncSpec, job: Job, source: Sql | SourceTable) -> SyncSpec:
+    """Describe a source in the target's own database."""
+    given = source
+    if isinstance(source, SourceTable):
+        source = table_query(session, spec, source, job.draft.target.columns)
+    spec = _with_source(session, spec, source)
+    spec = with_watermark(session, spec, job, source=given)
+    spec = fit(with_links(session, with_local_times(session, spec, spec.source.columns)))
+    return replace(spec, source=_with_proof(session, spec))
 
 
 def _with_source(session: Session, spec: SyncSpec, source: Sql) -> SyncSpec:
@@ -122,18 +171,36 @@ def table_query(
     Raises:
         SourceMismatch: The source lacks a column that the target needs.
     """
+    columns = table_columns(session, spec, source, declared)
+    return sql("(SELECT {c} FROM {r})", c=columns, r=name(*source.path))
+
+
+def table_columns(
+    session: Session, spec: SyncSpec, source: SourceTable, declared: Sequence[TargetColumn]
+) -> Sql:
+    """Return the select list of `table_query`, with the same arguments."""
     relation = name(*source.path)
     have = [f.name for f in session.describe(relation, f"read {source.name}")]
+    if spec.options.watermark == "horizon":
+        have.append("xmin")  # a column that every table has, and no list of columns shows
     # What only the database has is taken where it is found, and missed by nobody.
     known = {c.name for c in declared}
+    looked_up = {link.into for link in spec.links}
     wanted = [
         c.name
         for c in spec.target.columns
         if not c.generated and (c.name in known or not c.nullable or c.name in have)
+        if c.name not in looked_up
     ]
-    for column in (spec.options.incremental_column, spec.options.order_by):
+    needed = (column for link in spec.links for column in link.needs)
+    mark = None if spec.watermark is None else spec.watermark.column or None
+    for column in (mark, spec.options.incremental_column, spec.options.order_by, *needed):
         if column is not None and column not in wanted:
             wanted.append(column)
+    if spec.options.schema_mode == "evolve":
+        taken = {source.source_column(column) for column in wanted}
+        taken.update(spec.target.system.names)
+        wanted += [column for column in have if column not in taken]
     optional = {c.name for c in spec.target.columns if c.has_default}
     pieces = []
     for column in wanted:
@@ -148,27 +215,7 @@ def table_query(
                 pipeline=spec.owner,
                 target=spec.target.label,
             )
-    return sql("(SELECT {c} FROM {r})", c=join(", ", pieces), r=relation)
-
-
-def _with_watermark(session: Session, spec: SyncSpec, job: Job) -> SyncSpec:
-    if spec.watermark is None:
-        return spec
-    table = name(job.bookkeeping, "watermarks")
-    text = sql(
-        "SELECT column_name, value FROM {table}\n"
-        " WHERE pipeline = {pipeline} AND target = {target} AND scope = {scope}",
-        table=table,
-        pipeline=bind(spec.owner, "pipeline"),
-        target=bind(spec.target.label, "target"),
-        scope=bind(spec.scope_name, "scope"),
-    )
-    rows = session.run(text, "read the watermark").rows
-    # A position in another column says nothing about this one: everything is read once more.
-    known = [r["value"] for r in rows if r["column_name"] == spec.watermark.column]
-    kind = _type_of(spec, spec.watermark.column)
-    watermark = replace(spec.watermark, table=table, value=known[0] if known else None, type=kind)
-    return replace(spec, watermark=watermark)
+    return join(", ", pieces)
 
 
 def _type_of(spec: SyncSpec, column: str) -> str:
@@ -178,7 +225,7 @@ def _type_of(spec: SyncSpec, column: str) -> str:
 
 
 def _with_proof(session: Session, spec: SyncSpec) -> SourceShape:
-    if not spec.keys.value or not _same_key_types(spec) or spec.options.on_null_key == "match":
+    if not spec.keys.value or not same_key_types(spec) or spec.options.on_null_key == "match":
         return spec.source
     relation = sql("(SELECT * FROM {s} AS q)", s=spec.source.relation)
     keys = spec.keys.value
@@ -188,7 +235,7 @@ def _with_proof(session: Session, spec: SyncSpec) -> SourceShape:
     return spec.source
 
 
-def _same_key_types(spec: SyncSpec) -> bool:
+def same_key_types(spec: SyncSpec) -> bool:
     """A cast could make two keys equal that were not; between integers it cannot.
 
     Neither could a collation to which different bytes are equal, or a length that cuts blanks.

@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from pgflow import idents
-from pgflow.declare.sources import SourceTable
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import Sql, name
 from pgflow.plan.statement import Plan
 from pgflow.run.body import BodyConnection
+from pgflow.run.sources.delivery import Delivery
 
-#: What a pipeline's function can come to: a query in parentheses, a table, or the counts of a
-#: function that did the work itself.
-Delivery = Sql | SourceTable | Mapping[str, Any]
-
-#: Makes the source of a run.
-SourceMaker = Callable[[BodyConnection], Delivery]
+#: Makes the source of a run, from the connections of the source and of the target.
+SourceMaker = Callable[[BodyConnection, BodyConnection], Delivery]
 
 
 def _any_version(server_version: int) -> None:  # the signature is the contract
@@ -38,7 +33,10 @@ class Job:
         parameters: The run parameters.
         attempts: How often the run is tried when the server asks for another try.
         min_pg_version: What the pipeline's plugins need of the server.
+        quarantines: Whether rows may end in quarantine.
+        checked: Whether rows are looked at in a stage before they are written.
         check_version: Refuses a server that is too old for them.
+        source_connection: What names the source's connection; None if it is the target's own.
     """
 
     draft: SyncSpec
@@ -48,6 +46,9 @@ class Job:
     parameters: Mapping[str, object] = field(default_factory=dict)
     attempts: int = 5
     check_version: Callable[[int], None] = _any_version
+    source_connection: object | None = None
+    quarantines: bool = False
+    checked: bool = False
 
     @property
     def pipeline(self) -> str:
@@ -62,7 +63,8 @@ class Job:
     @property
     def own_tables(self) -> tuple[str, ...]:
         """Pgflow's own tables that the run writes."""
-        tables = ["runs"] + (["watermarks"] if self.draft.options.incremental_column else [])
+        tables = ["runs"] + (["watermarks"] if self.draft.options.incremental else [])
+        tables += ["quarantine"] if self.quarantines else []
         return tuple(idents.qualify(self.bookkeeping, table) for table in tables)
 
     @property

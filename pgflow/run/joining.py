@@ -15,6 +15,7 @@ _SETTINGS = (
     "jit",
     "max_parallel_workers_per_gather",
     "client_min_messages",
+    "client_connection_check_interval",
 )
 
 
@@ -60,7 +61,11 @@ def leave(session: Session, before: dict[str, str]) -> None:
     """Take away what the run has put into the caller's transaction beside the data."""
     session.run(raw("SET LOCAL client_min_messages = warning"), "silence notices")
     session.run(
-        raw("DROP TABLE IF EXISTS pg_temp.pgflow_delta, pg_temp.pgflow_stage"),
+        raw(
+            "DROP TABLE IF EXISTS pg_temp.pgflow_delta, pg_temp.pgflow_stage,"
+            " pg_temp.pgflow_unlinked, pg_temp.pgflow_rejected, pg_temp.pgflow_versions,"
+            " pg_temp.pgflow_changed"
+        ),
         "drop the temporary tables",
     )
     restored = (

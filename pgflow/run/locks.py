@@ -78,6 +78,32 @@ def wait_lock(
     )
 
 
+def end_former(session: Session, run_id: UUID, process: int) -> None:
+    """End the server's process of a run's attempt whose connection broke, if it is still there.
+
+    A server that has not noticed the break would keep the run's locks for as long as it takes.
+    Nothing of that attempt is wanted any more: its commit was never sent, or is known to have
+    failed.
+
+    Args:
+        session: The session of the next attempt.
+        run_id: The run.
+        process: The number of the process. It is ended only if it holds the run's own lock.
+    """
+    session.run(
+        sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks\n"
+            " WHERE locktype = 'advisory' AND objsubid = 1 AND granted\n"
+            "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())\n"
+            "   AND ((classid::bigint << 32) | objid::bigint) = {key}::bigint\n"
+            "   AND pid = {pid}::int AND pid <> pg_backend_pid()",
+            key=bind(run_lock(run_id), "lock"),
+            pid=bind(process, "pid"),
+        ),
+        "end the attempt whose connection broke",
+    )
+
+
 def lock_target(session: Session, job: Job, waiting: Callable[[tuple[str, ...]], None]) -> None:
     """Take a run's locks on its target, waiting for others if need be.
 

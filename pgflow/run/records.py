@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
-from pgflow.bookkeeping import COUNTS
+from pgflow.bookkeeping import ADDED, COUNTS, VERSION
 from pgflow.errors import RunLost
 from pgflow.plan.sql import Sql, bind, join, name, raw, sql
 from pgflow.run.locks import run_lock, wait_lock
@@ -17,6 +18,9 @@ from pgflow.run.session import Session
 #: A `running` row younger than this is never taken for dead: between its two transactions a run
 #: holds no lock.
 GRACE_SECONDS = 10
+
+#: What is told of an interrupt that has no text of its own.
+_INTERRUPTED = "The run was interrupted, as by Ctrl-C."
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def announce(session: Session, runs: Sql, record: Record) -> None:
         "parameters": sql("{v}::jsonb", v=bind(parameters, "parameters")),
     }
     text = sql(
-        "INSERT INTO {runs} ({columns}) SELECT {values}",
+        # A first try may have arrived although its answer did not.
+        "INSERT INTO {runs} ({columns}) SELECT {values} ON CONFLICT DO NOTHING",
         runs=runs,
         columns=join(", ", (name(c) for c in values)),
         values=join(", ", values.values()),
@@ -107,35 +112,69 @@ def succeed(
     attempts: int,
     watermark: tuple[str | None, str | None],
     effective_at: datetime | None,
+    details: Mapping[str, object] = MappingProxyType({}),
+    layout: int = VERSION,
 ) -> None:
     """Complete a run, inside the data's own transaction.
+
+    Args:
+        session: The session.
+        runs: The table of runs.
+        record: The run.
+        counts: Rows by what became of them.
+        attempts: How often it was tried.
+        watermark: Where it began to read, and how far it read.
+        effective_at: The instant of the run, where it has one.
+        details: What else is worth keeping, as plain data by subject.
+        layout: The layout that the table has; what it lacks is left out.
 
     Raises:
         RunLost: The run's row is gone, so the data must not be committed either.
     """
     assignments = [
-        *(sql("{c} = {v}::bigint", c=name(c), v=bind(counts[c], c)) for c in COUNTS),
+        *(
+            sql("{c} = {v}::bigint", c=name(c), v=bind(counts[c], c))
+            for c in COUNTS
+            if _has(c, layout)
+        ),
         sql("attempts = {v}::int", v=bind(attempts, "attempts")),
         sql("watermark_from = {v}::text", v=bind(watermark[0], "from")),
         sql("watermark_to = {v}::text", v=bind(watermark[1], "to")),
         sql("effective_at = {v}::timestamptz", v=bind(effective_at, "effective_at")),
         raw("error = NULL"),
     ]
+    assignments += _kept(details, layout)
     if not _finish(session, runs, record.run_id, "success", assignments):
         raise RunLost(
             f"the record of run {record.run_id} is gone from the history; nothing was written."
         )
 
 
-def fail(session: Session, runs: Sql, run_id: UUID, error: BaseException, attempts: int) -> None:
+def fail(
+    session: Session,
+    runs: Sql,
+    run_id: UUID,
+    error: BaseException,
+    attempts: int,
+    layout: int = VERSION,
+) -> None:
     """Record that a run failed; its data was rolled back.
 
     A run whose commit arrived although it was interrupted stays what it is: a success.
+
+    Args:
+        session: The session.
+        runs: The table of runs.
+        run_id: The run.
+        error: What went wrong; what the run had found out before is kept too.
+        attempts: How often it was tried.
+        layout: The layout that the table has.
     """
     assignments = [
         sql("attempts = {v}::int", v=bind(attempts, "attempts")),
         sql("error_type = {v}::text", v=bind(type(error).__name__, "error_type")),
         sql("error = {v}::text", v=bind(_message(error), "error")),
+        *_kept(getattr(error, "details", None), layout),
     ]
     _finish(session, runs, run_id, "failed", assignments)
 
@@ -169,8 +208,20 @@ def _finish(session: Session, runs: Sql, run_id: UUID, status: str, assignments:
     return session.run(text, "complete the run's record").count
 
 
+def _kept(details: Mapping[str, object] | None, layout: int) -> list[Sql]:
+    if not details or not _has("details", layout):
+        return []
+    text = json.dumps(details, default=str)
+    return [sql("details = {v}::jsonb", v=bind(text, "details"))]
+
+
+def _has(column: str, layout: int) -> bool:
+    return ADDED.get(column, layout) <= layout
+
+
 def _message(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).replace("\0", "")[:10_000]
+    unsaid = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else type(error).__name__
+    return (str(error) or unsaid).replace("\0", "")[:10_000]
 
 
 def _plain(value: object) -> object:

@@ -26,6 +26,7 @@ class Counts:
         unchanged: Rows that the target had already.
         skipped: Rows that were not applied: older than the target's, or, for append, present
             with other values.
+        rejected: Rows that a check kept out of the target.
         read: Rows that the source delivered, repeated ones included.
     """
 
@@ -35,6 +36,7 @@ class Counts:
     deleted: int = 0
     unchanged: int = 0
     skipped: int = 0
+    rejected: int = 0
     read: int = 0
 
     def __add__(self, other: Counts) -> Counts:
@@ -62,6 +64,7 @@ class TargetResult(Counts):
         error: What went wrong, or None.
         warnings: What the run wants its reader to know.
         returned: What the function returned, where it did the work itself.
+        details: What else is worth knowing of the run, as plain data by subject.
     """
 
     target: str
@@ -74,6 +77,7 @@ class TargetResult(Counts):
     error: BaseException | None = None
     warnings: tuple[str, ...] = ()
     returned: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the plan."""
@@ -86,6 +90,7 @@ class TargetResult(Counts):
             "effective_at": self.effective_at.isoformat() if self.effective_at else None,
             "error": str(self.error) if self.error else None,
             "warnings": list(self.warnings),
+            "details": dict(self.details),
             **self.counts,
         }
 

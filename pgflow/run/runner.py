@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from psycopg.pq import TransactionStatus
-from sqlalchemy.engine import Connection, Engine, RootTransaction, Transaction
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import Connection, Engine, Transaction
 
-from pgflow.errors import (
-    InvalidInstant,
-    OutcomeUnknown,
-    PgflowError,
-    StatementFailed,
-    UnsuitableTransaction,
-)
-from pgflow.plan.decision import Unknown
+from pgflow.errors import InvalidInstant, PgflowError, StatementFailed
+from pgflow.plan.decision import Decision
+from pgflow.plan.readings import read_here, tell_unreadable
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import bind, raw, sql
 from pgflow.plan.statement import Plan
-from pgflow.run import facts, joining, locks, records
-from pgflow.run.body import BodyConnection
+from pgflow.run import facts, joining, locks, upkeep
+from pgflow.run.entry import Entry
 from pgflow.run.events import Observer, RunStarted
-from pgflow.run.execution import Execution, done_by_itself, execute
-from pgflow.run.job import Delivery, Job
+from pgflow.run.execution import Execution, Feeder, done_by_itself, execute
+from pgflow.run.job import Job
+from pgflow.run.positions.changes import read_changes
+from pgflow.run.recovery import contact, retries
+from pgflow.run.recovery.attempts import Attempts
+from pgflow.run.recovery.cancellation import Cancellation, cancellable
 from pgflow.run.result import TargetResult
 from pgflow.run.session import Session
+from pgflow.run.sources.ends import Ends
+from pgflow.run.sources.origin import Origin
 
-_log = logging.getLogger("pgflow")
+_log = logging.getLogger("pgflow.run")
 
-#: SQLSTATEs after which the same work may succeed when it is done again: serialization failure,
-#: deadlock, and a key that somebody else has just inserted.
-RETRYABLE = frozenset({"40001", "40P01", "23505"})
+#: Seconds to wait for a server that went away, for the sake of recording that a run failed.
+_RECORDING = 5.0
 
 
 @dataclass
@@ -54,6 +50,7 @@ class Run:
         effective_at: The instant that the caller gave, or None.
         dry_run: Whether everything is rolled back.
         run_id: The run's id.
+        cancellation: Whether another thread wants the run to end.
     """
 
     job: Job
@@ -62,6 +59,10 @@ class Run:
     effective_at: datetime | None = None
     dry_run: bool = False
     run_id: UUID = field(default_factory=uuid4)
+    cancellation: Cancellation = field(default_factory=Cancellation)
+
+    #: How rows get from the source to the target, once that is known.
+    path: Decision[str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.effective_at is not None and self.effective_at.utcoffset() is None:
@@ -70,7 +71,8 @@ class Run:
                 "Give for instance datetime(2024, 1, 1, tzinfo=timezone.utc)."
             )
         self._begun = time.perf_counter()
-        self._announced = False
+        self._entry = Entry(self.job, self.run_id, self.effective_at, self.dry_run)
+        self._server_process: int | None = None
         self._started = RunStarted(
             self.run_id, self.job.pipeline, self.job.draft.target.label, self.dry_run
         )
@@ -85,17 +87,17 @@ class Run:
             PgflowError: It failed; everything was rolled back, and the history says so.
         """
         self.observer.started(self._started)
-        attempt = 1
+        attempts = Attempts(self, self.job.attempts)
         try:
-            if not self.dry_run:
-                with self.connection.begin():
-                    self._announce(self._session())
-                self._announced = True
-            while (result := self._try(attempt)) is None:
-                attempt += 1
+            result = attempts.result()
         except BaseException as error:
-            self._failed(error, attempt, self.connection.begin)
+            if retries.is_lost(error):
+                self._wait_a_little()
+            self._failed(error, attempts.number, self.connection.begin)
             raise
+        if not self.dry_run:
+            target = self.job.draft.target.relation
+            upkeep.refresh_statistics(self.connection, self._session, target, result)
         self.observer.finished(self._started, result)
         return result
 
@@ -112,9 +114,7 @@ class Run:
         session = self._session()
         joining.require_read_committed(session, self.connection)
         self.observer.started(self._started)
-        with self.connection.begin_nested():
-            self._announce(session)
-        self._announced = not self.dry_run
+        self._entry.announce(self.connection.begin_nested, lambda: session)
         try:
             with self.connection.begin_nested() as savepoint:
                 before = joining.settings(session)
@@ -140,112 +140,95 @@ class Run:
             self.job.check_version(_server_version(self.connection))
             facts.require_tables(session, self.job)
             draft = self._stamped(self.effective_at)
-            source = self._source()
-            if isinstance(source, Mapping):
-                return Plan(draft.target.label, draft.mode), draft
-            spec = facts.gather(session, replace(self.job, draft=draft), source)
-            plan = self.job.make_plan(spec)
+            with self._ends(session) as ends:
+                found = ends.locate()
+                self.path = found.path
+                draft = replace(draft, path=found.path)
+                if isinstance(found.source, Mapping):
+                    return Plan(draft.target.label, draft.mode), draft
+                spec = facts.gather(session, replace(self.job, draft=draft), found.source)
+            plan = self._planned(spec)
             transaction.rollback()
         return plan, spec
 
     # -- one attempt ------------------------------------------------------------------
 
-    def _try(self, attempt: int) -> TargetResult | None:
-        """Make one attempt; None if another one is to follow."""
-        try:
-            return self._attempt(attempt)
-        except (StatementFailed, DBAPIError) as error:
-            delay = self._delay(error, attempt)
-            if delay is None:
-                raise
-            self.observer.retrying(self._started, error, attempt + 1, delay)
-        self._rest(delay)
-        return None
+    @property
+    def title(self) -> str:
+        """The pipeline and its target, for messages."""
+        return f"{self.job.pipeline} -> {self.job.draft.target.label}"
 
-    def _attempt(self, attempt: int) -> TargetResult:
-        transaction = self.connection.begin()
-        try:
-            result = self._work(self._session(), attempt)
-        except BaseException:
-            # What went wrong tells more than that the connection went with it.
-            with suppress(DBAPIError):
-                transaction.rollback()
-            raise
-        if self.dry_run:
-            transaction.rollback()
-        else:
-            self._commit(transaction)
-        return result
+    @property
+    def rolled_back(self) -> bool:
+        """Whether nothing of the run is to stay."""
+        return self.dry_run
 
-    def _rest(self, delay: float) -> None:
-        """Wait for the next attempt without looking dead to other runs."""
-        with self.connection.begin():
-            locks.wait_lock(self._session(), locks.run_lock(self.run_id), False)
-            time.sleep(delay)
+    def announce(self) -> None:
+        """Write the run into the history as `running`, in a transaction of its own."""
+        self._entry.announce(self.connection.begin, self._session)
 
-    def _commit(self, transaction: RootTransaction) -> None:
-        try:
-            transaction.commit()
-        except DBAPIError as error:
-            transaction.close()
-            if self.connection.invalidated and self._was_committed(error):
-                return
-            cause = error.orig or error
-            raise StatementFailed.of(cause, "commit", "COMMIT", self._owner) from error
-        except BaseException:
-            # An interrupt: whether the commit came first, only the history knows.
-            transaction.close()
-            raise
+    def work(self, attempt: int) -> TargetResult:
+        """Do the run's work, in the transaction of its data."""
+        return self._work(self._session(), attempt)
 
-    def _was_committed(self, error: DBAPIError) -> bool:
-        """Ask the history whether a commit arrived whose answer did not."""
-        try:
-            with self.connection.begin():
-                return records.settled(self._session(), self.job.runs, self.run_id) == "success"
-        except (PgflowError, DBAPIError) as second:
-            raise OutcomeUnknown(
-                f"{self.job.pipeline}: the connection broke while run {self.run_id} committed, and "
-                f"the history cannot be asked whether it did ({second}). Ask it later: the run's "
-                "data is there if, and only if, its status is 'success'."
-            ) from error
+    def hold(self) -> None:
+        """Take the lock by which other runs see that this one lives."""
+        locks.wait_lock(self._session(), locks.run_lock(self.run_id), False)
+
+    def succeeded(self) -> bool:
+        """Ask the history whether the run's data was committed, once that is decided."""
+        return self._entry.is_success(self._session())
+
+    def retrying(self, error: Exception, attempt: int, delay: float) -> None:
+        """Tell the observer that there will be another attempt."""
+        self.observer.retrying(self._started, error, attempt, delay)
 
     def _work(self, session: Session, attempt: int) -> TargetResult:
         self._prepare(session)
-        facts.require_tables(session, self.job)
+        self._entry.check(session)
         locks.lock_target(session, self.job, partial(self.observer.waiting, self._started))
         at = self.effective_at or _clock(session)
         draft = self._stamped(at)
-        source = self._source()
-        if isinstance(source, Mapping):
-            spec, done = draft, done_by_itself(draft, source)
-        else:
-            spec = facts.gather(session, replace(self.job, draft=draft), source)
+        spec, done = self._executed(session, draft)
+        instant = at if _has_instant(spec) else None
+        self._entry.succeed(session, spec, done, attempt, instant)
+        return self._result(spec, done, instant)
+
+    def _executed(self, session: Session, draft: SyncSpec) -> tuple[SyncSpec, Execution]:
+        """Find the source, plan, and do what is planned."""
+        with self._ends(session) as ends:
+            found = ends.locate()
+            draft = replace(draft, path=found.path)
+            if isinstance(found.source, Mapping):
+                return draft, done_by_itself(self.job, draft, found.source)
+            spec = facts.gather(session, replace(self.job, draft=draft), found.source)
             if spec.source.cheap:
                 _keep_to_one_process(session)
-            plan = self.job.make_plan(spec)
+            plan = self._planned(spec)
             self.observer.planned(self._started, plan)
-            done = execute(session, plan, self.observer, self._started)
-        if not self.dry_run:
-            records.succeed(
-                session,
-                self.job.runs,
-                self._record(),
-                done.counts,
-                attempts=attempt,
-                watermark=_watermark(spec, done),
-                effective_at=at if _has_instant(spec) else None,
+            feeder = (
+                self._feeder(found.source) if isinstance(found.source, Origin) else read_changes
             )
-        return self._result(spec, done, at)
+            try:
+                return spec, execute(session, plan, self.observer, self._started, feeder)
+            except StatementFailed as error:
+                if not isinstance(found.source, Origin):
+                    tell_unreadable(error, read_here(spec))
+                raise
 
     def _prepare(self, session: Session) -> None:
         """Settings and the sign of life; all of it ends with the transaction."""
         self.job.check_version(_server_version(self.connection))
         label = f"pgflow {self.job.pipeline} {self.run_id}"
+        if self._server_process is not None:
+            locks.end_former(session, self.run_id, self._server_process)
+        self._server_process = session.server_process
         session.run(
             sql(
                 "SELECT set_config('application_name', {label}, true),"
                 " set_config('row_security', 'off', true), set_config('jit', 'off', true),"
-                " pg_advisory_xact_lock({lock}::bigint)",
+                " {watch}, pg_advisory_xact_lock({lock}::bigint)",
+                watch=raw(_NOTICE_DEAD_CLIENTS),
                 label=bind(label.encode("ascii", "replace").decode()[:63], "application_name"),
                 lock=bind(locks.run_lock(self.run_id), "lock"),
             ),
@@ -255,25 +238,23 @@ class Run:
     # -- parts ------------------------------------------------------------------------
 
     @property
-    def _owner(self) -> str:
-        return f"{self.job.pipeline} -> {self.job.draft.target.label}"
-
-    def _session(self) -> Session:
+    def _comment(self) -> str:
+        """What every statement of the run bears, on whichever server."""
         pipeline = self.job.pipeline.encode("ascii", "replace").decode()
         safe = pipeline.replace("*", "").replace("/", "").replace("\n", " ")
-        label = f"pgflow pipeline={safe} run={self.run_id}"
-        return Session(self.connection, label, owner=self._owner)
+        return f"pgflow pipeline={safe} run={self.run_id}"
 
-    def _source(self) -> Delivery:
-        delivery = self.job.source(BodyConnection(lambda: self.connection))
-        driver: Any = self.connection.connection.driver_connection
-        if driver.info.transaction_status == TransactionStatus.IDLE:
-            raise UnsuitableTransaction(
-                f"the function of pipeline {self.job.pipeline!r} has ended the run's transaction "
-                "by SQL of its own. What it did before stands; the target was not touched. Leave "
-                "COMMIT and ROLLBACK to the run."
-            )
-        return delivery
+    def _session(self) -> Session:
+        guarded = self.job.draft.options.sample_keys is False
+        return Session(self.connection, self._comment, owner=self.title, guarded=guarded)
+
+    def _ends(self, session: Session) -> Ends:
+        label = f"pgflow {self.job.pipeline} {self.run_id}".encode("ascii", "replace").decode()
+        return Ends(self.job, session, self.cancellation, (label[:63], self._comment))
+
+    def _feeder(self, origin: Origin) -> Feeder:
+        tell = partial(self.observer.transferring, self._started)
+        return lambda session, statement: origin.feed(session, statement, tell)
 
     def _stamped(self, at: datetime | None) -> SyncSpec:
         return replace(
@@ -284,27 +265,9 @@ class Run:
             explicit_instant=self.effective_at is not None,
         )
 
-    def _record(self) -> records.Record:
-        draft = self.job.draft
-        return records.Record(
-            self.run_id,
-            self.job.pipeline,
-            draft.target.label,
-            draft.scope_name,
-            draft.mode,
-            self.job.parameters,
-            self.effective_at,
-        )
-
-    def _announce(self, session: Session) -> None:
-        if self.dry_run:
-            return
-        facts.require_tables(session, self.job)
-        records.abandon_dead(session, self.job.runs)
-        records.announce(session, self.job.runs, self._record())
-
-    def _result(self, spec: SyncSpec, done: Execution, at: datetime) -> TargetResult:
-        warnings = tuple(d.warning for d in done.plan.decisions.values() if d.warning)
+    def _result(self, spec: SyncSpec, done: Execution, at: datetime | None) -> TargetResult:
+        decided = (d.warning for d in done.plan.decisions.values() if d.warning)
+        warnings = (*decided, *spec.hazards, *done.warnings)
         for warning in warnings:
             _log.warning("pipeline %s -> %s: %s", self.job.pipeline, spec.target.label, warning)
         counts: dict[str, Any] = dict(done.counts)
@@ -313,34 +276,29 @@ class Run:
             mode=spec.mode,
             run_id=self.run_id,
             seconds=time.perf_counter() - self._begun,
-            effective_at=at if _has_instant(spec) else None,
+            effective_at=at,
             plan=done.plan,
             warnings=warnings,
             returned=done.returned,
+            details=done.details,
             **counts,
         )
 
+    def _planned(self, spec: SyncSpec) -> Plan:
+        plan = self.job.make_plan(spec)
+        return replace(plan, hazards=(*plan.hazards, *spec.hazards))
+
     # -- failure ----------------------------------------------------------------------
 
-    def _delay(self, error: StatementFailed | DBAPIError, attempt: int) -> float | None:
-        """How long to wait before the next attempt; None if there is none."""
-        sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
-        limit = 2 if sqlstate == "23505" else self.job.attempts
-        if sqlstate not in RETRYABLE or attempt >= limit:
-            return None
-        pause: float = min(2.0, 0.05 * 2**attempt)
-        # Jitter keeps two runs that met once from meeting again; nothing secret hangs on it.
-        return pause * (0.5 + random.random())  # noqa: S311
+    def _wait_a_little(self) -> None:
+        """Give a server that went away a moment, so that the history can be told."""
+        try:
+            contact.again(self.connection, patience=_RECORDING)
+        except retries.FAILURES as error:
+            _log.debug("the server has not come back: %s", error)
 
-    def _failed(
-        self, error: BaseException, attempt: int, transaction: Callable[[], Transaction]
-    ) -> None:
-        if self._announced:
-            try:
-                with transaction():
-                    records.fail(self._session(), self.job.runs, self.run_id, error, attempt)
-            except Exception as second:
-                error.add_note(f"The failure could not be recorded in the history: {second}")
+    def _failed(self, error: BaseException, attempt: int, begin: Callable[[], Transaction]) -> None:
+        self._entry.fail(begin, self._session, error, attempt)
         self._tell_failure(error)
 
     def _tell_failure(self, error: BaseException) -> None:
@@ -380,9 +338,19 @@ def run_alone(
     Returns:
         What was done.
     """
-    with engine.connect() as connection:
-        plain = connection.execution_options(isolation_level="READ COMMITTED")
-        return Run(job, plain, observer, effective_at, dry_run).alone()
+    with cancellable() as cancellation, contact.first(engine, cancellation.pause) as connection:
+        run = Run(job, connection, observer, effective_at, dry_run, cancellation=cancellation)
+        return run.alone()
+
+
+#: A server that is busy does not see that its client was killed, unless it looks now and then.
+#: Only some systems can look.
+_NOTICE_DEAD_CLIENTS = (
+    "set_config('client_connection_check_interval', CASE"
+    " WHEN current_setting('client_connection_check_interval') = '0'"
+    " AND version() ~ 'linux|darwin|solaris|illumos' THEN '1s'"
+    " ELSE current_setting('client_connection_check_interval') END, true)"
+)
 
 
 def _keep_to_one_process(session: Session) -> None:
@@ -403,13 +371,6 @@ def _clock(session: Session) -> datetime:
 
 def _has_instant(spec: SyncSpec) -> bool:
     return spec.target.system.valid_from is not None or spec.explicit_instant
-
-
-def _watermark(spec: SyncSpec, done: Execution) -> tuple[str | None, str | None]:
-    if spec.watermark is None:
-        return None, None
-    before = None if isinstance(spec.watermark.value, Unknown) else spec.watermark.value
-    return before, done.watermark or before
 
 
 def _server_version(connection: Connection) -> int:

@@ -26,6 +26,8 @@ _ATTRIBUTES = """
        LEFT JOIN pg_namespace cn ON cn.oid = c.collnamespace
       WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) AS attributes
 """
+#: Types that are made of other types.
+_CARRIERS = ("composite", "domain", "range")
 #: Every table has a row type as well; these belong to no table.
 _JOINS = "JOIN pg_class r ON r.oid = t.typrelid AND r.relkind = 'c'"
 
@@ -74,13 +76,19 @@ class _Composite:
         return drop("TYPE", entity)
 
     def change(self, old: Entity, new: Entity, worlds: tuple[Snapshot, Snapshot]) -> Change | None:
-        """Add, drop and alter attributes; None if they would end in another order."""
+        """Add, drop and alter attributes; None if they would end in another order.
+
+        Also None if one gets another type while columns hold values of the composite type, which
+        the server does not allow.
+        """
         before, after = _attributes(old), _attributes(new)
         kept = [name for name in before if name in after]
         if list(after)[: len(kept)] != kept:
             return None
         actions = [f"DROP ATTRIBUTE {idents.quote(name)}" for name in before if name not in after]
         retyped = [name for name in kept if before[name].definition != after[name].definition]
+        if retyped and _is_stored(old.id, worlds[0]):
+            return None
         actions += [
             f"ALTER ATTRIBUTE {idents.quote(name)} TYPE {after[name].definition}"
             for name in retyped
@@ -98,6 +106,19 @@ class _Composite:
     def rename(self, old: EntityIdentifier, new: EntityIdentifier) -> Sequence[Statement]:
         """Rename a composite type."""
         return moved("TYPE", old, new)
+
+
+def _is_stored(identifier: EntityIdentifier, world: Snapshot) -> bool:
+    """Tell whether a column holds values of a type, or of another one that is made of it."""
+    made_of = {identifier}
+    while True:
+        users = {one for one, needed in world.depends.items() if made_of & needed} - made_of
+        if any(one.kind == "column" for one in users):
+            return True
+        more = {one for one in users if one.kind in _CARRIERS}
+        if not more:
+            return False
+        made_of |= more
 
 
 def _attributes(entity: Entity) -> dict[str, _Attribute]:

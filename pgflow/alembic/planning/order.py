@@ -181,7 +181,17 @@ def _before_use(route: Route, steps: Sequence[Step], ways: _Ways) -> Iterator[tu
                     yield ways.begun[holder], number
             if one in ways.made and step.action == "alter":
                 yield ways.made[one], number
+            yield from _shared(route, one, ways, number)
             yield from _owned(route, one, ways, number)
+
+
+def _shared(
+    route: Route, part: EntityIdentifier, ways: _Ways, number: int
+) -> Iterator[tuple[int, int]]:
+    """A partition gets its own indexes and keys after those of the whole."""
+    for whole in partitions.like_it(route.new, part):
+        if whole in ways.made:
+            yield ways.made[whole], number
 
 
 def _forbids_null(step: Step) -> bool:

@@ -34,6 +34,25 @@ def referring(route: Route, table: EntityIdentifier) -> Iterator[EntityIdentifie
                     yield user
 
 
+def like_it(world: Snapshot, part: EntityIdentifier) -> Iterator[EntityIdentifier]:
+    """Give what the whole has of the kind of an index or a constraint of a partition.
+
+    The server takes an index, a unique or a foreign key that a partition already has for the
+    partition's share of one that the whole gets, so the whole gets its own ones first.
+
+    Args:
+        world: The database.
+        part: An index or a constraint in it.
+    """
+    relation = world.parent(part)
+    if part.kind in ("index", "constraint") and relation is not None:
+        is_key = world[part].facts.get("type") == "foreign_key"
+        for whole in _wholes(world, relation):
+            for one in world.parts(whole.id, "index", "constraint"):
+                if (one.facts.get("type") == "foreign_key") == is_key:
+                    yield one.id
+
+
 def moves(route: Route, table: EntityIdentifier) -> bool:
     """Tell whether a partition is detached and attached again with other bounds.
 
@@ -69,6 +88,8 @@ def detached(partition: Entity) -> Sequence[Statement]:
 
 def _wholes(world: Snapshot, table: Entity) -> Iterator[Entity]:
     """Give the table of which another is a partition, the one of which that is one, and so on."""
+    if not table.facts.get("partition_of"):
+        return
     by_name = {
         idents.qualify(one.id.schema, one.id.name or ""): one for one in world.of_kind("table")
     }

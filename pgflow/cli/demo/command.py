@@ -199,7 +199,7 @@ def _stop(output: Output) -> int:
     server = EmbeddedServer(SERVER)
     if server.running:
         server.stop()
-        output.line(f"The demo's server is stopped; its data stays in {server.directory}.")
+        output.line(f"The demo's server is stopped; its data stays in {server.place}.")
     else:
         output.line("The demo's server is not running.")
     return 0

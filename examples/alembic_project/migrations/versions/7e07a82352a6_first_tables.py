@@ -22,6 +22,58 @@ def upgrade() -> None:
     # Create schema warehouse
     op.execute("CREATE SCHEMA warehouse")
     op.execute("COMMENT ON SCHEMA warehouse IS '[pgflow]'")
+    # Create table pgflow.backfills
+    op.execute(
+        """
+        CREATE TABLE pgflow.backfills (
+            pipeline text NOT NULL,
+            range_from text NOT NULL,
+            range_to text NOT NULL,
+            step text NOT NULL,
+            parameters text DEFAULT '{}'::text NOT NULL,
+            done_to text,
+            steps_done bigint DEFAULT '0'::bigint NOT NULL,
+            started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+            updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+            finished_at timestamp with time zone,
+            CONSTRAINT backfills_pkey PRIMARY KEY (pipeline, range_from, range_to, step, parameters)
+        )
+        """
+    )
+    op.execute("COMMENT ON TABLE pgflow.backfills IS 'pgflow bookkeeping, layout 2: how far each backfill came [pgflow]'")
+    # Create table pgflow.erasures
+    op.execute(
+        """
+        CREATE TABLE pgflow.erasures (
+            erasure_id uuid NOT NULL,
+            target text NOT NULL,
+            erased_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+            erased_by text DEFAULT session_user NOT NULL,
+            versions bigint DEFAULT '0'::bigint NOT NULL,
+            quarantined bigint DEFAULT '0'::bigint NOT NULL,
+            samples bigint DEFAULT '0'::bigint NOT NULL,
+            CONSTRAINT erasures_pkey PRIMARY KEY (erasure_id)
+        )
+        """
+    )
+    op.execute("COMMENT ON TABLE pgflow.erasures IS 'pgflow bookkeeping, layout 2: keys that were erased, without their values [pgflow]'")
+    # Create table pgflow.quarantine
+    op.execute(
+        """
+        CREATE TABLE pgflow.quarantine (
+            quarantine_id bigint GENERATED ALWAYS AS IDENTITY,
+            run_id uuid NOT NULL,
+            pipeline text NOT NULL,
+            target text NOT NULL,
+            check_name text NOT NULL,
+            key jsonb,
+            "row" jsonb NOT NULL,
+            rejected_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+            CONSTRAINT quarantine_pkey PRIMARY KEY (quarantine_id)
+        )
+        """
+    )
+    op.execute("COMMENT ON TABLE pgflow.quarantine IS 'pgflow bookkeeping, layout 2: rows that a check has kept out of their target [pgflow]'")
     # Create table pgflow.runs
     op.execute(
         """
@@ -44,17 +96,19 @@ def upgrade() -> None:
             deleted bigint DEFAULT '0'::bigint NOT NULL,
             unchanged bigint DEFAULT '0'::bigint NOT NULL,
             skipped bigint DEFAULT '0'::bigint NOT NULL,
+            rejected bigint DEFAULT '0'::bigint NOT NULL,
             read bigint DEFAULT '0'::bigint NOT NULL,
             watermark_from text,
             watermark_to text,
             error_type text,
             error text,
+            details jsonb,
             CONSTRAINT runs_pkey PRIMARY KEY (run_id),
             CONSTRAINT runs_status_check CHECK (status = ANY(ARRAY['running'::text, 'success'::text, 'failed'::text, 'abandoned'::text]))
         )
         """
     )
-    op.execute("COMMENT ON TABLE pgflow.runs IS 'pgflow bookkeeping, layout 1: every run of a pipeline on a target [pgflow]'")
+    op.execute("COMMENT ON TABLE pgflow.runs IS 'pgflow bookkeeping, layout 2: every run of a pipeline on a target [pgflow]'")
     # Create table pgflow.watermarks
     op.execute(
         """
@@ -66,11 +120,12 @@ def upgrade() -> None:
             value text,
             run_id uuid NOT NULL,
             updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+            details jsonb,
             CONSTRAINT watermarks_pkey PRIMARY KEY (pipeline, target, scope)
         )
         """
     )
-    op.execute("COMMENT ON TABLE pgflow.watermarks IS 'pgflow bookkeeping, layout 1: how far incremental pipelines have read [pgflow]'")
+    op.execute("COMMENT ON TABLE pgflow.watermarks IS 'pgflow bookkeeping, layout 2: how far incremental pipelines have read [pgflow]'")
     # Create table warehouse.server_setting
     op.execute(
         """
@@ -89,6 +144,12 @@ def upgrade() -> None:
         """
     )
     op.execute("COMMENT ON TABLE warehouse.server_setting IS '[pgflow]'")
+    # Create index pgflow.quarantine_run_id_idx
+    op.execute("CREATE INDEX quarantine_run_id_idx ON pgflow.quarantine (run_id)")
+    op.execute("COMMENT ON INDEX pgflow.quarantine_run_id_idx IS '[pgflow]'")
+    # Create index pgflow.quarantine_target_idx
+    op.execute("CREATE INDEX quarantine_target_idx ON pgflow.quarantine (target)")
+    op.execute("COMMENT ON INDEX pgflow.quarantine_target_idx IS '[pgflow]'")
     # Create index pgflow.runs_pipeline_started_at_idx
     op.execute(
         """
@@ -120,6 +181,15 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # ### commands auto generated by Alembic - please adjust! ###
+    # Drop table pgflow.backfills
+    # deletes data
+    op.execute("DROP TABLE pgflow.backfills")
+    # Drop table pgflow.erasures
+    # deletes data
+    op.execute("DROP TABLE pgflow.erasures")
+    # Drop table pgflow.quarantine
+    # deletes data
+    op.execute("DROP TABLE pgflow.quarantine")
     # Drop table pgflow.runs
     # deletes data
     op.execute("DROP TABLE pgflow.runs")

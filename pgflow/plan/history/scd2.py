@@ -5,6 +5,7 @@ Intervals are half-open, `[valid_from, valid_to)`; a current version has no end.
 
 from __future__ import annotations
 
+from pgflow.errors import InvalidOption
 from pgflow.plan import writes
 from pgflow.plan.comparison import missing
 from pgflow.plan.delta import DeltaShape, find_changes
@@ -16,6 +17,7 @@ from pgflow.plan.guards import (
     refuse_overlap,
     take_stock,
 )
+from pgflow.plan.history import scd2_events
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import Sql, bind, join, name, sql
 from pgflow.plan.stamps import changed, hash_stamp, hashes, loaded
@@ -37,11 +39,25 @@ def plan(spec: SyncSpec) -> Plan:
     Returns:
         The plan; for an empty target one that lets the target's own constraints check the keys.
     """
+    if spec.options.event_timestamp_column is not None:
+        return scd2_events.plan(spec, _carried(spec))
+    _refuse_confirmed(spec)
     careful = Plan(spec.target.label, spec.mode, statements=_careful(spec))
     fast = first_load(spec, {**loaded(spec), _from(spec): _at(spec)})
     if fast is None:
         return careful
     return Plan(spec.target.label, spec.mode, statements=fast, fallback=careful)
+
+
+def _refuse_confirmed(spec: SyncSpec) -> None:
+    """A run that knows no instants of rows could end a version before its last confirmation."""
+    if spec.target.system.confirmed_at is not None:
+        raise InvalidOption(
+            f"{spec.owner} -> {spec.target.label}: the table keeps confirmations "
+            f"({spec.target.system.confirmed_at}), as another pipeline has asked with "
+            "keep_confirmations=, and they are instants of rows. Fill it by event time here as "
+            "well: event_timestamp_column=."
+        )
 
 
 def _careful(spec: SyncSpec) -> tuple[Statement, ...]:

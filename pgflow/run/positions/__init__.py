@@ -1,0 +1,1 @@
+"""How far an incremental pipeline has read: positions, slots of the log, and backfills."""

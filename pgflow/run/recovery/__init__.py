@@ -1,0 +1,1 @@
+"""What a run does when something fails: retry, find out what the server knows, or stop at once."""

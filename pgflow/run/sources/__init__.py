@@ -1,0 +1,1 @@
+"""Sources that are no PostgreSQL: rows of Python, files, databases of other kinds."""

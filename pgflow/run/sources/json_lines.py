@@ -1,0 +1,150 @@
+"""Files with one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pgflow.declare.rows import JSONLines
+from pgflow.run.sources.files import Places, opened
+from pgflow.run.sources.python_rows import Splitters
+from pgflow.run.sources.reader import BadShape, Batch, Found, Wanted
+
+#: A line of this many bytes is taken for a file that is no JSON lines at all.
+_LONGEST = 1 << 28
+
+
+class JSONLinesFiles:
+    """Reads `JSONLines`.
+
+    Args:
+        given: The declared files.
+    """
+
+    reason = "the rows are in files: COPY of text"
+    picks = False
+    format = None
+    documents = True
+
+    def __init__(self, given: JSONLines) -> None:
+        self.given = given
+        self.label = given.label
+        self.column_map = given.column_map
+        self.types = given.types
+        self.time_zone = given.time_zone
+        self._files = given.files()
+        self._places = Places()
+        self._columns: list[str] | None = None
+
+    def describe(self) -> tuple[Found, ...] | None:
+        """Take the names from the declaration, or from the first object."""
+        if self._columns is None:
+            self._columns = self._names()
+        return None if self._columns is None else tuple(map(Found, self._columns))
+
+    def batches(self, wanted: Wanted) -> Iterator[Batch]:
+        """Bring the rows; numbers keep all their digits."""
+        self.describe()
+        columns = self._columns or []
+        order = [columns.index(n) for n in wanted.names] if columns else []
+        split = Splitters(columns, order, self.given.missing, self.given.extra)
+        rows: list[Any] = []
+        number, size, self._places = 1, 0, Places()
+        for row, width in self._objects():
+            rows.append(row)
+            size += width
+            if len(rows) >= wanted.pace.limit or size >= 1 << 18:
+                yield Batch(split.columns(rows, number), number)
+                number, size, rows = number + len(rows), 0, []
+        if rows:
+            yield Batch(split.columns(rows, number), number)
+
+    def query(self, names: Sequence[str]) -> str | None:  # noqa: ARG002  # the protocol's
+        """No statement runs anywhere."""
+        return None
+
+    def row_of(self, line: int) -> int:
+        """Each row is a line."""
+        return line
+
+    def place(self, row: int) -> str:
+        """Name the file and the line."""
+        return self._places.of(row)
+
+    def close(self) -> None:
+        """Every file is closed when it is read."""
+
+    def _names(self) -> list[str] | None:
+        if self.given.columns is not None:
+            return list(self.given.columns)
+        first = next(self._objects(), None)
+        return None if first is None else list(first[0])
+
+    def _objects(self) -> Iterator[tuple[dict[str, Any], int]]:
+        row = 0
+        for path in self._files:
+            with opened(path) as file:
+                before = row
+                for row, text in _lines(file, path, self.given.encoding, before, self._places):
+                    yield _object(text, row), len(text)
+
+
+def _lines(
+    file: Any, path: str, encoding: str, row: int, places: Places
+) -> Iterator[tuple[int, str]]:
+    """Yield lines that are not empty, with the row's number."""
+    unbroken, line = False, 0
+    while data := file.readline(_LONGEST):
+        line += 1
+        try:
+            text = data.decode("utf-8-sig" if line == 1 and _is_utf8(encoding) else encoding)
+        except UnicodeDecodeError as error:
+            places.begin(row + 1, path, line)
+            raise BadShape(f"is not {encoding}: {error.reason}", row + 1) from None
+        if not text.strip():
+            unbroken = False
+            continue
+        row += 1
+        if not unbroken:
+            places.begin(row, path, line)
+            unbroken = True
+        yield row, text
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+
+
+def _object(text: str, row: int) -> dict[str, Any]:
+    try:
+        found = json.loads(
+            text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_unique
+        )
+    except RecursionError:
+        raise BadShape("is nested too deeply", row) from None
+    except json.JSONDecodeError as error:
+        raise BadShape(f"is no JSON: {error.msg} at character {error.pos + 1}", row) from None
+    except ValueError as error:
+        raise BadShape(f"is no JSON: {error}", row) from None
+    if not isinstance(found, dict):
+        raise BadShape(f"is a JSON {_spoken(found)}, not an object", row)
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("an object has one key twice")
+    return made
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _spoken(value: object) -> str:
+    return {list: "array", str: "string", bool: "boolean", type(None): "null"}.get(
+        type(value), "number"
+    )
