@@ -7,9 +7,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # make bench SIZE=small is a quick look.
 SIZE ?=
+# make test ARGS="tests/sync -x" runs a part.
+ARGS ?=
+# make soak KILLS=1000 goes on for longer; SEED=... makes the same choices again.
+KILLS ?=
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench soak clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,13 +22,14 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   run the linters and the type checker"
 	@echo "make bench   measure against hand-written SQL (SIZE=small for a quick look)"
+	@echo "make soak    kill, crash and race syncs for some minutes (KILLS=1000 for longer)"
 	@echo "make clean   remove .venv and caches; the demo's data stays"
 
 demo: $(READY)
 	$(BIN)/pgflow demo
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check
@@ -34,6 +40,11 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks $(if $(SIZE),--size $(SIZE))
+
+soak: $(READY)
+	$(BIN)/python -m tests.faults $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	PGFLOW_TRIAL_SECONDS=30 PGFLOW_MODEL_STEPS=500 $(BIN)/pytest -q \
+	    tests/sync/test_model.py tests/sync/test_watermark_trial.py tests/sync/test_slots_together.py
 
 clean:
 	rm -rf $(VENV) .pg15 .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist

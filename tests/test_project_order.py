@@ -7,6 +7,7 @@ import types
 import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Text, column, select, table
 
+from pgflow.declare.lookups import Lookup
 from pgflow.declare.sources import Query, SourceTable
 from pgflow.declare.targets import Target
 from pgflow.decorators import table as table_decorator
@@ -188,3 +189,30 @@ def test_every_target_of_a_pipeline_counts_as_written() -> None:
         source="SELECT 1 AS id, NULL AS v",
     )
     assert names(ordered([reader, fan])) == ["fan", "reader"]
+
+
+def test_facts_come_after_the_dimensions_that_they_look_up() -> None:
+    """A lookup orders pipelines, also where a function makes the SQL."""
+    metadata = MetaData()
+    dimension = SimpleTable(
+        "customers",
+        "warehouse",
+        metadata,
+        [Column("v", Text)],
+        keys=["v"],
+        mode="scd2",
+        system_columns={"version_id": "version"},
+    )
+    columns = [Column("customer", BigInteger), Column("v", Text)]
+    key = ColumnPKPlugin(Column("id", BigInteger))
+    target = SimpleTable("orders", "warehouse", metadata, columns, plugins=[key])
+    orders = Pipeline(
+        "orders",
+        target=target,
+        body=lambda: "SELECT 1 AS id, 'a' AS v, now() AS at",
+        mode="merge",
+        lookups=[Lookup(dimension, into="customer", at="at", on="v")],
+    )
+    customers = Pipeline("customers", target=dimension, mode="scd2", source="SELECT 'a' AS v")
+    assert names(ordered([orders, customers])) == ["customers", "orders"]
+    assert names(ordered([customers, orders])) == ["customers", "orders"]

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from sqlalchemy import URL
 
-from tests.benchmarks import budgets, client, migrations
+from tests.benchmarks import budgets, client, migrations, transfer
 from tests.benchmarks.budgets import Line
 from tests.benchmarks.cases import SIZES, chosen, named
 from tests.benchmarks.contest import hold
@@ -18,6 +18,8 @@ from tests.benchmarks.databases import Databases
 from tests.benchmarks.server import dial, server
 
 _TINY = 10
+#: How many times the rows of a case the memory of a copy is looked at with.
+_MORE = 10
 #: The number of tables for which autogenerate has a budget.
 _JUDGED = 100
 
@@ -58,6 +60,8 @@ def _lines(url: URL, options: argparse.Namespace) -> Iterator[Line]:
         if not options.only:
             yield Line("")
             yield _memory(databases, rows)
+        if not options.only or any(text in transfer.CASE.name for text in options.only):
+            yield from _transfer_lines(databases, options)
 
 
 def _client_lines(url: URL) -> Iterator[Line]:
@@ -93,6 +97,18 @@ def _migration_lines(databases: Databases) -> Iterator[Line]:
                 yield budgets.judge_seconds(what, same.seconds, budgets.AUTOGENERATE)
             else:
                 yield budgets.tell_seconds(what, same.seconds)
+
+
+def _transfer_lines(databases: Databases, options: argparse.Namespace) -> Iterator[Line]:
+    """A source in another database: time beside psql, and memory, also with ten times the rows."""
+    rows = databases.rows
+    yield budgets.judge_copy(*transfer.seconds(databases, options.runs), rows)
+    yield budgets.judge_memory(
+        f"peak memory, copy of {rows:,} rows", *transfer.peak_memory(databases)
+    )
+    with closing(Databases(databases.server, rows * _MORE)) as larger:
+        what = f"peak memory, copy of {larger.rows:,} rows"
+        yield budgets.judge_memory(what, *transfer.peak_memory(larger))
 
 
 def _memory(databases: Databases, rows: int) -> Line:

@@ -12,6 +12,10 @@ from tests.benchmarks.meter import median_cpu, median_wall
 SYNC = 1.10
 #: `import pgflow`, as a multiple of importing SQLAlchemy and psycopg.
 IMPORT = 1.3
+#: A copy from another database, as a multiple of `psql | psql`.
+COPY = 1.35
+#: Megabytes that a process may need that copies any number of rows.
+MEMORY = 80.0
 #: Seconds that a warm sync may take beyond the hand-written SQL.
 OVERHEAD = 0.020
 #: Seconds for a thousand factories.
@@ -79,6 +83,21 @@ def judge_import(what: str, seconds: float, floor: float) -> Line:
         f"{floor * 1000:.1f} ms of what it stands on"
     )
     return _judge(text, seconds / floor, IMPORT, f"{IMPORT:.1f}")
+
+
+def judge_copy(hand: float | None, copied: float, whole: float, rows: int) -> Line:
+    """Judge a copy from another database by the clock: four processes share the work."""
+    rest = f"{copied:.2f} s, {rows / copied / 1000:,.0f} thousand rows/s; the sync {whole:.2f} s"
+    what = f"{'copy from another database':<{_WIDTHS[0]}}"
+    if hand is None:
+        return Line(f"{what}{rest}; no psql to compare with")
+    text = f"{what}{rest}; psql | psql {hand:.2f} s, {copied / hand:.2f} of it"
+    return Line(text) if rows < SIZES["full"] else _judge(text, copied / hand, COPY, f"{COPY:.2f}")
+
+
+def judge_memory(what: str, before: float, after: float) -> Line:
+    """Judge the peak of memory of a process through which all rows go."""
+    return _judge(str(tell_memory(what, before, after)), after, MEMORY, f"{MEMORY:.0f} MB")
 
 
 def tell_memory(what: str, before: float, after: float) -> Line:

@@ -50,6 +50,11 @@ class Case:
         """Whether the target keeps versions."""
         return self.mode == "scd2"
 
+    @property
+    def dated(self) -> bool:
+        """Whether versions begin at the rows' own instants."""
+        return "event_timestamp_column" in self.options
+
 
 def _changes(mode: str, proven: bool) -> list[Case]:
     kind = "" if proven else ", source without key"
@@ -87,6 +92,16 @@ CASES: tuple[Case, ...] = (
         changed=1,
         missing=1,
         options=MappingProxyType({"handle_deletes": "soft"}),
+    ),
+    *(
+        Case(
+            f"scd2 by event time, {percent} % changed",
+            "scd2",
+            "scd2_events.sql",
+            changed=percent,
+            options=MappingProxyType({"event_timestamp_column": "updated"}),
+        )
+        for percent in (1, 10, 100)
     ),
 )
 

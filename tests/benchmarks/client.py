@@ -75,6 +75,11 @@ def overhead(databases: Databases) -> tuple[float, float]:
     return costs[0], costs[1]
 
 
+def lone(*arguments: str) -> str:
+    """Do a piece of work of `lone.py` in a fresh interpreter, and return what it says."""
+    return _python("-m", "tests.benchmarks.lone", *arguments)
+
+
 def _text(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 

@@ -26,9 +26,9 @@ class Databases:
 
     def __init__(self, server: URL, rows: int):
         self.rows = rows
-        self._server = server
+        self.server = server
         self._admin = dial(server)
-        self._prefix = f"pgflow_bench_{os.getpid()}"
+        self._prefix = f"pgflow_bench_{os.getpid()}_{rows}"
         self._filled: dict[tuple[str, bool, bool], str] = {}
         self._names: set[str] = set()
 
@@ -52,6 +52,7 @@ class Databases:
             last=self.rows + self.rows * case.fresh // 100,
             changed=case.changed,
             missing=case.missing,
+            later="300 days" if case.dated else "0",
             proven=case.proven,
         )
         self._tidy(name)
@@ -66,7 +67,7 @@ class Databases:
             Its URL. Whoever connects to it disconnects before the end.
         """
         name = self._create("run", template=template)
-        yield self._server.set(database=name)
+        yield self.server.set(database=name)
         self._drop(name)
 
     @contextmanager
@@ -77,7 +78,7 @@ class Databases:
             Its URL. Whoever connects to it disconnects before the end.
         """
         name = self._create("empty")
-        yield self._server.set(database=name)
+        yield self.server.set(database=name)
         self._drop(name)
 
     def _with_target(self, case: Case) -> str:
@@ -91,7 +92,7 @@ class Databases:
 
     def _build(self, name: str, case: Case) -> None:
         self._script(name, "rows.sql")
-        engine = create_engine(self._server.set(database=name))
+        engine = create_engine(self.server.set(database=name))
         pgflow.create_all(declare(case, engine).metadata, connection=engine)
         engine.dispose()
         if case.filled and case.history:
@@ -101,11 +102,11 @@ class Databases:
         self._tidy(name)
 
     def _script(self, database: str, script: str, **values: object) -> None:
-        with dial(self._server.set(database=database)) as connection:
+        with dial(self.server.set(database=database)) as connection:
             run(connection, script, **values)
 
     def _tidy(self, database: str) -> None:
-        with dial(self._server.set(database=database)) as connection:
+        with dial(self.server.set(database=database)) as connection:
             connection.execute("VACUUM (ANALYZE)")
 
     def _create(self, suffix: str, template: str = "template1") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Column, MetaData, create_engine
@@ -13,6 +14,7 @@ import pgflow
 from pgflow.plugins import ColumnPKPlugin
 from tests.benchmarks.cases import named
 from tests.benchmarks.declarations import declare
+from tests.benchmarks.transfer import pipeline
 
 _MANY = 1000
 _KILOBYTE = 1024
@@ -61,7 +63,25 @@ def sync(case: str, url: str) -> tuple[float, float]:
     return before, _peak()
 
 
+def transfer(source: str, target: str) -> tuple[float, float]:
+    """Sync once from another database.
+
+    Returns:
+        The peak of resident memory before and after, in megabytes.
+    """
+    there, here = create_engine(source), create_engine(target)
+    declared = pipeline(there, here)
+    before = _peak()
+    declared.sync()
+    return before, _peak()
+
+
 def _peak() -> float:
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What the kernel counts for getrusage() goes on from the process that started this one.
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))
+        return int(line.split()[1]) / _KILOBYTE
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT / _KILOBYTE**2
 
 
@@ -69,6 +89,8 @@ def main(what: str, *arguments: str) -> str:
     """Do one piece of work and return what the parent process reads."""
     if what == "sync":
         return "{:.1f} {:.1f}".format(*sync(*arguments))
+    if what == "transfer":
+        return "{:.1f} {:.1f}".format(*transfer(*arguments))
     begun = time.process_time()
     targets = tables()
     if what == "pipelines":

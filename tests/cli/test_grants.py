@@ -8,10 +8,21 @@ if TYPE_CHECKING:
     from conftest import Invoke, Place
 
 PIPELINES = """
+import sqlalchemy as sa
+from pgflow.checks import Relationship
 fresh = pgflow.Pipeline("fresh", target=make("fresh"), mode="truncate",
                         source="SELECT id, v FROM source.users JOIN other USING (id)")
-kept = pgflow.Pipeline("kept", target=make("kept"), mode="append",
-                       source="SELECT 1 AS id, 'x' AS v")
+places = pgflow.SimpleTable("places", "warehouse", metadata,
+                            [sa.Column("place", sa.Text)], keys=["place"], mode="scd2",
+                            system_columns={"version_id": "version"})
+kinds = sa.Table("kinds", metadata, sa.Column("kind", sa.Text, primary_key=True),
+                 schema="lists")
+versions = Column("place_version", BigInteger)
+kept = pgflow.Pipeline("kept", target=make("kept", Column("v", Text), versions),
+                       mode="append",
+                       source="SELECT 1 AS id, 'x' AS v, now() AS at, 'here' AS place",
+                       checks=[Relationship("v", to=kinds)],
+                       lookups=[pgflow.Lookup(places, into="place_version", at="at", on="place")])
 elsewhere = pgflow.Pipeline("elsewhere", target=make("elsewhere"), mode="append",
                             source="SELECT 1 AS id, 'x' AS v", target_connection="nowhere")
 """
@@ -31,12 +42,16 @@ def test_each_role_gets_what_it_needs(ready: Place, invoke: Invoke) -> None:
     assert "-- raw reads what its function says: grant SELECT on that as well." in lines
     loader = [line for line in lines if line.endswith('TO "Etl";')]
     assert [line.partition(" TO ")[0] for line in loader if " ON TABLE " in line] == [
+        "GRANT SELECT ON TABLE lists.kinds",
+        "GRANT SELECT, INSERT, UPDATE ON TABLE pgflow.backfills",
+        "GRANT SELECT, INSERT ON TABLE pgflow.quarantine",
         "GRANT SELECT, INSERT, UPDATE ON TABLE pgflow.runs",
         "GRANT SELECT, INSERT, UPDATE ON TABLE pgflow.watermarks",
         "GRANT SELECT ON TABLE public.other",
         "GRANT SELECT ON TABLE source.users",
         "GRANT SELECT, INSERT, DELETE, TRUNCATE ON TABLE warehouse.fresh",
         "GRANT SELECT, INSERT ON TABLE warehouse.kept",
+        "GRANT SELECT ON TABLE warehouse.places",
         "GRANT SELECT, INSERT, UPDATE ON TABLE warehouse.raw",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE warehouse.report",
     ]

@@ -9,7 +9,9 @@ import psycopg
 from pgflow.run.locks import lock_key
 
 if TYPE_CHECKING:
-    from conftest import Invoke, Place
+    from collections.abc import Callable
+
+    from conftest import Invoke, Place, Ran
 
 BROKEN = """
 def body(conn):
@@ -218,3 +220,15 @@ def test_who_holds_the_target_is_told_while_waiting(ready: Place, invoke: Invoke
     assert ran.code == 1
     assert ran.err.splitlines()[0] == (f"p -> warehouse.held: waiting for server process {pid}")
     assert f"warehouse.held is held by server process {pid}, longer than lock_timeout" in ran.err
+
+
+def test_a_warning_is_told_once(ready: Place, execute: Callable[..., Ran]) -> None:
+    """The log record of it is nobody's, as long as nothing configures logging."""
+    ready.write(
+        "from pgflow.checks import NotNull\n"
+        'p = pgflow.Pipeline("p", target=raw, mode="merge", source="SELECT 1 AS id, NULL AS v",'
+        ' checks=[NotNull("v", severity="warning")])\n'
+    )
+    ran = execute("sync", "p")
+    assert ran.code == 0
+    assert (ran.out + ran.err).count("v not null") == 1

@@ -172,19 +172,26 @@ def test_output_that_cannot_be_written_is_a_failure(
         assert err is None or "No space left on device" in err
 
 
-def test_ctrl_c_cancels_the_query_and_says_what_was_not_committed(
-    ready: Place, start: Start
+@pytest.mark.parametrize(
+    ("sent", "code", "told"),
+    [
+        (signal.SIGINT, 130, ("KeyboardInterrupt", "The run was interrupted, as by Ctrl-C.")),
+        (signal.SIGTERM, 143, ("Terminated", "The run was terminated (SIGTERM).")),
+    ],
+)
+def test_interrupts_cancel_the_query_and_say_what_was_not_committed(
+    ready: Place, start: Start, sent: signal.Signals, code: int, told: tuple[str, str]
 ) -> None:
-    """Ctrl-C ends the run at once with 130; the server stops working and keeps nothing."""
+    """Ctrl-C and SIGTERM end the run at once, with 130 and 143; the server keeps nothing."""
     ready.write(SLOW)
     ready.create()
     with start("sync", "raw", "slow", "report") as process:
         wait_for(lambda: waiting(ready, "pg_sleep(30)"), "the slow statement")
         pressed = time.monotonic()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=20)
         assert time.monotonic() - pressed < 5, "far less than the query would have taken"
-    assert process.returncode == 130
+    assert process.returncode == code
     assert waiting(ready, "pg_sleep(30)") == 0
     rows = [line.split() for line in out.splitlines()]
     assert [(row[0], row[3]) for row in rows[1:3]] == [("raw", "success"), ("slow", "failed")]
@@ -196,7 +203,9 @@ def test_ctrl_c_cancels_the_query_and_says_what_was_not_committed(
     )
     assert "Traceback" not in err
     assert ready.execute("SELECT count(*) FROM warehouse.slow") == [(0,)]
-    assert ready.execute("SELECT status FROM pgflow.runs WHERE pipeline = 'slow'") == [("failed",)]
+    assert ready.execute(
+        "SELECT status, error_type, error FROM pgflow.runs WHERE pipeline = 'slow'"
+    ) == [("failed", *told)]
 
 
 def test_two_runs_at_once_wait_for_each_other(ready: Place, start: Start) -> None:

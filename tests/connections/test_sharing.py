@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from pgflow.connections.embedded import EmbeddedServer
+from pgflow.connections.process import at_work_in, command_line
 
 Hold = Callable[..., Any]
 
@@ -165,3 +169,59 @@ def test_a_later_process_with_a_dead_holders_number(hold: Hold, data_directory: 
     path.write_text(json.dumps(found))
     holder.finish()
     assert not EmbeddedServer("renumbered").running
+
+
+def test_a_server_whose_main_process_was_killed_while_it_was_busy(
+    hold: Hold, data_directory: Path
+) -> None:
+    """A process of the dead server that is busy for hours is ended by the next start."""
+    holder = hold("orphaned")
+    server = holder.server_pid()
+    url = EmbeddedServer("orphaned").url()
+    busy = psycopg.connect(
+        host=str(url.query["host"]), port=str(url.query["port"]), user=url.username
+    )
+    busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 1000000000000)")
+    orphan = busy.info.backend_pid
+    wait_for(lambda: started_work(orphan))
+    os.kill(server, signal.SIGKILL)
+    wait_for(lambda: not EmbeddedServer("orphaned").running)
+    assert command_line(orphan)
+    heir = hold("orphaned")
+    assert heir.server_pid() != server
+    assert not command_line(orphan)
+    busy.close()
+    heir.finish()
+    holder.finish()
+
+
+def test_many_users_die_while_they_start(hold: Hold, data_directory: Path) -> None:
+    """Whenever processes are killed, also while they create or start the server, the next works."""
+    chance = random.Random(7)
+    for _ in range(4):
+        crowd = [hold("crowd") for _ in range(4)]
+        time.sleep(chance.uniform(0.05, 1.5))
+        for each in crowd:
+            each.kill()
+    heirs = [hold("crowd") for _ in range(3)]
+    assert len({each.server_pid() for each in heirs}) == 1
+    path = data_directory / "crowd" / "holders.json"
+    living = {pid for pid, _ in json.loads(path.read_text())["processes"]}
+    assert living == {each.pid for each in heirs}
+    for each in heirs:
+        each.finish()
+    assert not EmbeddedServer("crowd").running
+    assert not list(at_work_in(data_directory / "crowd" / "server" / "data"))
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until something holds, half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def started_work(pid: int) -> bool:
+    """Whether a server's process says that it is busy with a statement."""
+    return "SELECT" in command_line(pid)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import timedelta
 
 import pytest
 
-from pgflow.declare.options import SyncOptions, check_columns, check_fit
-from pgflow.errors import InvalidOption, NotSupportedYet, PgflowError
+from pgflow.declare.options import OPTION_NAMES, SyncOptions, check_columns, check_fit
+from pgflow.declare.resource import SyncDefaults
+from pgflow.declare.targets import target
+from pgflow.errors import InvalidOption, PgflowError
 
 
 @pytest.mark.parametrize(
@@ -19,8 +22,8 @@ from pgflow.errors import InvalidOption, NotSupportedYet, PgflowError
         ({"keys": ("a", "a")}, "names 'a' twice"),
         ({"max_delete_ratio": 2}, "a number from 0 to 1"),
         ({"ttl": 5}, "must be a timedelta"),
-        ({"schema_mode": "evolve"}, "not part of this version; migrate the target with Alembic"),
-        ({"watermark": "snapshot"}, "not part of this version; use watermark='value'"),
+        ({"schema_mode": "evolv"}, r"schema_mode='evolv' is unknown\. Did you mean 'evolve'\?"),
+        ({"watermark": "snap"}, r"watermark='snap' is unknown\."),
     ],
 )
 def test_a_bad_value_is_named_with_the_way_out(given: dict[str, object], sentence: str) -> None:
@@ -59,10 +62,25 @@ def test_an_option_that_does_not_fit_is_refused(given: dict[str, object], senten
         check_fit(options, "pipeline 'p'")
 
 
-def test_event_time_is_refused_honestly() -> None:
-    """What a later version brings is not silently ignored."""
-    options = SyncOptions(mode="scd2", event_timestamp_column="seen")
-    with pytest.raises(NotSupportedYet, match=r"sync\(effective_at=\.\.\.\)"):
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"keys": ("id", "seen")}, "is one of keys=, so that every instant"),
+        ({"compare_columns": ("a", "seen")}, "is one of compare_columns="),
+        ({"order_by": "seen", "on_duplicate": "last"}, "every instant of a key is kept"),
+    ],
+)
+def test_an_event_column_is_nothing_else(given: dict[str, object], sentence: str) -> None:
+    """The column of the rows' instants is no key, is not compared, and chooses no row."""
+    options = SyncOptions(mode="scd2", event_timestamp_column="seen", **given)  # type: ignore[arg-type]  # built from a table of cases
+    with pytest.raises(InvalidOption, match=f"pipeline 'p': .*'seen'.*{sentence}"):
+        check_fit(options, "pipeline 'p'")
+
+
+def test_confirmations_need_event_time() -> None:
+    """What would be kept is the rows' own instants, so there have to be some."""
+    options = SyncOptions(mode="scd2", keep_confirmations=True)
+    with pytest.raises(InvalidOption, match="needs event_timestamp_column=, which is not given"):
         check_fit(options, "pipeline 'p'")
 
 
@@ -79,3 +97,9 @@ def test_the_stronger_option_wins() -> None:
     pipeline = SyncOptions(mode="scd1", keys=("b",))
     target = SyncOptions(keys=("c",))
     assert target.over(pipeline).over(table) == SyncOptions(mode="scd1", keys=("c",), order_by="u")
+
+
+def test_every_option_can_stand_on_a_table_and_on_a_target() -> None:
+    """What a pipeline takes, tables and targets take too, under the same name."""
+    assert set(inspect.signature(target).parameters) >= set(OPTION_NAMES)
+    assert {*SyncDefaults.__annotations__, "mode"} == set(OPTION_NAMES)

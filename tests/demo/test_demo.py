@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from pgflow.cli.demo.data import ROWS, Data, File
 from pgflow.cli.demo.operations import DAYS
 from pgflow.cli.demo.tally import changes, in_words
+from pgflow.connections.embedded import EmbeddedServer
 from pgflow.errors import MissingDemoData
 from pgflow.run.result import SyncResult, TargetResult
 
@@ -188,7 +189,10 @@ def test_the_demo_has_a_server_of_its_own(own_server: None, python: Callable[...
     assert asked.stdout.strip() == "842"
     listed = python(CLI, "history", "--limit", "1", PGFLOW_DSN="embedded://demo")
     assert "daily_summaries" in listed.out
-    assert "The demo's server is stopped" in python(CLI, "demo", "--stop").out
+    place = EmbeddedServer("demo").place
+    stopped = python(CLI, "demo", "--stop").out
+    assert stopped == f"The demo's server is stopped; its data stays in {place}.\n"
+    assert (place / "data" / "PG_VERSION").exists()
     assert "The demo's server is not running" in python(CLI, "demo", "--stop").out
 
 

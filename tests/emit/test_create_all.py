@@ -12,6 +12,9 @@ from pgflow.errors import TablesOutOfDate, UnknownReference
 from pgflow.factories.simple import SimpleTable
 from pgflow.resolve.config import Config
 
+#: The tables of the newest layout.
+BOOKKEEPING = ["backfills", "erasures", "quarantine", "runs", "watermarks"]
+
 
 def shop(metadata: MetaData, *more: Column[Any]) -> MetaData:
     orders = [Column("customer_id", Text), ForeignKey({"customer_id": "customers.code"})]
@@ -29,7 +32,7 @@ def test_everything_is_created_and_a_second_call_changes_nothing(engine: Engine)
     metadata = shop(MetaData())
     create_all(metadata, connection=engine)
     assert tables(engine, "shop") == ["customers", "orders"]
-    assert tables(engine, "pgflow") == ["runs", "watermarks"]
+    assert tables(engine, "pgflow") == BOOKKEEPING
     create_all(metadata, connection=engine)
 
 
@@ -55,7 +58,7 @@ def test_pgflow_s_own_tables_go_where_the_config_says(engine: Engine):
     metadata = MetaData()
     Config(utility_schema="etl").attach(metadata)
     create_all(metadata, connection=engine)
-    assert tables(engine, "etl") == ["runs", "watermarks"]
+    assert tables(engine, "etl") == BOOKKEEPING
 
 
 def test_parallel_calls_wait_for_each_other(engine: Engine):

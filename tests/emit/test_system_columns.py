@@ -106,7 +106,7 @@ def test_names_are_what_the_server_keeps():
             {"valid_form": "x"},
             "table s.t: 'valid_form' is no system column. Did you mean 'valid_from'? There are "
             "_loaded_at, _batch_id, _changed_at, _deleted_at, valid_from, valid_to, is_current, "
-            "_closed_batch_id, row_hash, and version_id on request.",
+            "_closed_batch_id, _confirmed_at, row_hash, and version_id on request.",
         ),
         (
             {"valid_to": None},

@@ -173,3 +173,35 @@ def test_a_table_moves_and_loses_its_statistics(journey: Journey) -> None:
 
     journey.go(moved)
     journey.go_back()
+
+
+def test_a_partition_has_indexes_and_keys_like_those_of_the_whole(journey: Journey) -> None:
+    """Both are made, though the server would take the partition's own ones for its share."""
+    journey.go(
+        "CREATE TABLE app.whole (id int, at date) PARTITION BY RANGE (at)",
+        "CREATE TABLE app.part PARTITION OF app.whole FOR VALUES FROM ('2025-01-01')"
+        " TO ('2026-01-01') PARTITION BY LIST (id)",
+        "CREATE TABLE app.a_leaf PARTITION OF app.part FOR VALUES IN (1)",
+        "CREATE INDEX a_own ON app.a_leaf (id)",
+        "CREATE INDEX z_of_all ON app.whole (id)",
+        "CREATE TABLE app.aim (id int PRIMARY KEY)",
+        "ALTER TABLE app.part ADD CONSTRAINT a_key UNIQUE (id, at)",
+        "ALTER TABLE app.whole ADD CONSTRAINT z_key UNIQUE (id, at)",
+        "ALTER TABLE app.part ADD CONSTRAINT a_aim FOREIGN KEY (id) REFERENCES app.aim",
+        "ALTER TABLE app.whole ADD CONSTRAINT z_aim FOREIGN KEY (id) REFERENCES app.aim",
+    )
+    journey.go_back()
+
+
+def test_a_composite_type_that_columns_hold_keeps_its_types(journey: Journey) -> None:
+    """The server changes no type inside of stored values: that is refused before, by name."""
+    pair = "CREATE TYPE app.pair AS (a int, b {})"
+    outer = "CREATE TYPE app.outer AS (p app.pair)"
+    table = "CREATE TABLE app.holder (id int, held app.outer[])"
+    journey.go(pair.format("int"), outer, table)
+    with pytest.raises(CannotChange, match=r"column app\.holder\.held is made of it"):
+        journey.draft(pair.format("text"), outer, table)
+    journey.go(pair.format("int, c text"), outer, table)
+    journey.go(pair.format("int, c text"), outer)
+    journey.go(pair.format("text, c text"), outer)
+    journey.go_back(2)

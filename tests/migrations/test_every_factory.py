@@ -14,11 +14,19 @@ from sqlalchemy import BigInteger, Column, Engine, MetaData, Numeric, Text
 import pgflow
 import pgflow.plugins
 from pgflow import Check, ForeignKey, Index, Unique
+from pgflow.checks import NotNull
 from pgflow.errors import PostgresTooOld
 from pgflow.factories.simple import TableFactory
 from pgflow.factory import ResourceFactory
 from pgflow.plan.modes import modes
-from pgflow.plugins import ColumnPKPlugin
+from pgflow.plugins import (
+    AsOfFunctionPlugin,
+    CheckPlugin,
+    ColumnPKPlugin,
+    LookupPlugin,
+    NoOverlapPlugin,
+    SplitHistoryPlugin,
+)
 from pgflow.resolve.plugin import Plugin
 from tests.migrations.alembic_project import AlembicProject
 from tests.migrations.matrix.workshop import Workshop
@@ -48,9 +56,38 @@ def items(metadata: MetaData) -> None:
     )
 
 
+def lookups(metadata: MetaData) -> None:
+    """A pipeline that looks up the versions of a table in itself."""
+    version = {"version_id": "version"}
+    target = table(metadata, Column("parent", BigInteger), mode="scd2", system_columns=version)
+    parent = pgflow.Lookup(target, into="parent", at="at", on="name")
+    source = "SELECT 'a' AS code, 'b' AS name, now() AS at"
+    plugins = [LookupPlugin(parent)]
+    pgflow.Pipeline("p", target=target, source=source, mode="scd2", extra_plugins=plugins)
+
+
+def checks(metadata: MetaData) -> None:
+    """A pipeline that checks its rows, and puts some aside."""
+    extra = [CheckPlugin(NotNull("name", quarantine=True))]
+    source = "SELECT 'a' AS code, 'b' AS name"
+    pgflow.Pipeline("p", target=table(metadata), source=source, mode="merge", extra_plugins=extra)
+
+
 #: How to declare what cannot be made from its class alone. Whatever is not here is made with no
 #: arguments (plugins) or with a name, a schema and a column (factories).
 RECIPES: dict[str, Recipe] = {
+    "AsOfFunctionPlugin": lambda metadata: table(
+        metadata, mode="scd2", extra_plugins=[AsOfFunctionPlugin()]
+    ),
+    "CheckEvaluationPlugin": checks,
+    "CheckPlugin": checks,
+    "LookupPlugin": lookups,
+    "NoOverlapPlugin": lambda metadata: table(
+        metadata, mode="scd2", extra_plugins=[NoOverlapPlugin()]
+    ),
+    "SplitHistoryPlugin": lambda metadata: table(
+        metadata, mode="scd2", extra_plugins=[SplitHistoryPlugin()]
+    ),
     "ColumnPKPlugin": lambda metadata: table(
         metadata,
         plugins=[ColumnPKPlugin(Column("a", BigInteger), Column("b", Text))],

@@ -58,7 +58,7 @@ def test_an_entry_carries_counts_and_values(conn: Connection) -> None:
     (entry,) = read_history(conn, schema="Book Keeping")
     assert entry.counts == {
         "inserted": 2, "updated": 0, "closed": 0, "deleted": 0,
-        "unchanged": 0, "skipped": 0, "read": 3,
+        "unchanged": 0, "skipped": 0, "rejected": 0, "read": 3,
     }  # fmt: skip
     assert entry.parameters == {"day": "2013-01-02"}
     (data,) = json.loads(history_json([entry]))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pgflow.errors import DuplicateKeys, NullKeys, StatementFailed
-from pgflow.run import runner
 from pgflow.run.events import RunStarted, Silence
 from pgflow.run.locks import run_lock
+from pgflow.run.recovery.cancellation import Cancellation
 from tests.sync.sync_children import session, until
 
 
@@ -156,8 +154,7 @@ def test_a_run_between_two_attempts_is_not_taken_for_dead(
     world.fill((1, "a", 1))
     fail_times(world, 1, "40001")
     enough = threading.Event()
-    clock = SimpleNamespace(perf_counter=time.perf_counter, sleep=lambda _: enough.wait(60))
-    monkeypatch.setattr(runner, "time", clock)
+    monkeypatch.setattr(Cancellation, "pause", lambda *_: enough.wait(60))
     watch = Watch()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(pipeline.sync, observer=watch)
@@ -187,8 +184,8 @@ def test_ctrl_c_between_two_attempts_is_recorded(world: Any) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.sync(observer=Impatient())
-    assert world.run("SELECT status, error_type FROM pgflow.runs") == [
-        ("failed", "KeyboardInterrupt")
+    assert world.run("SELECT status, error_type, error FROM pgflow.runs") == [
+        ("failed", "KeyboardInterrupt", "The run was interrupted, as by Ctrl-C.")
     ]
 
 

@@ -61,6 +61,17 @@ def world(engine: Engine) -> Iterator[World]:
     engine.dispose()
 
 
+@pytest.fixture
+def far(make_database: Callable[[], str]) -> Iterator[World]:
+    """Another database of the same server, with an empty source table `w.s` like `world`'s."""
+    engine = sa.create_engine(make_database(), poolclass=sa.NullPool)
+    made = World(engine)
+    made.run("CREATE SCHEMA w")
+    made.run("CREATE TABLE w.s (id bigint, a text, b numeric, u timestamptz)")
+    yield made
+    engine.dispose()
+
+
 def counts(result: pgflow.SyncResult) -> dict[str, int]:
     """The counts of a result that are not zero."""
     return {name: value for name, value in result.counts.items() if value}

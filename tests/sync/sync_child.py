@@ -1,13 +1,16 @@
 """A process that runs one sync and can be stopped on its way; tests start it with a JSON order.
 
 The order: `url`; `mode` and `options`; `source`; `hold` (where to stop), `gate` (the advisory lock
-to wait for there) and `gate_url` (the database that has it); `dry_run`. The answer, as JSON on
+to wait for there) and `gate_url` (the database that has it); `dry_run`; `on_sigterm` (what the
+script does about it: `interrupt` or `exit`); `source_url` (another database); `create`
+(everything that is declared, first). The answer, as JSON on
 standard output, is the result or the error.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from datetime import timedelta
 from typing import Any
@@ -81,13 +84,22 @@ def pipeline(order: dict[str, Any], stops: Stops) -> pgflow.Pipeline:
         stops.at("body")
         return str(order.get("source", "SELECT id, a, b FROM w.s"))
 
+    if "source_url" in order:
+        options |= {"source": order["source"], "source_connection": order["source_url"]}
+        return pgflow.Pipeline("p", target=target, target_connection=engine, **options)
     return pgflow.Pipeline("p", target=target, body=body, connection=engine, **options)
 
 
-def main() -> int:
-    order = json.loads(sys.argv[1])
+def main(order: dict[str, Any]) -> int:
+    if order.get("on_sigterm") == "interrupt":
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    elif order.get("on_sigterm") == "exit":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     stops = Stops(order)
     made = pipeline(order, stops)
+    if order.get("create"):
+        stops.at("create")
+        pgflow.create_all(made.target_table.metadata, connection=order["url"])
     try:
         result = (made.dry_run if order.get("dry_run") else made.sync)(observer=stops)
     except pgflow.PgflowError as error:
@@ -99,4 +111,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(json.loads(sys.argv[1])))

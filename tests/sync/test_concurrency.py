@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from pgflow.errors import TargetLocked
+from pgflow.resolve.config import Config
 from pgflow.run.locks import run_lock
 from pgflow.testing import assert_scd2
+from tests.sync.conftest import World
 from tests.sync.sync_children import Gate, nursery, until, waiting_for_target
 
 #: What a second run delivers while the first one has not ended: thirty of fifty rows, changed.
@@ -113,6 +115,25 @@ def test_ten_first_runs_at_once(target: Any, database: str) -> None:
     check_history(target)
 
 
+def test_ten_first_runs_at_once_that_create_everything_first(engine: Any, database: str) -> None:
+    """Ten processes that create schema, target and bookkeeping and then sync all succeed."""
+    empty = World(engine)
+    empty.run("CREATE SCHEMA s")
+    empty.run(
+        "CREATE TABLE s.s AS SELECT i::bigint AS id, 'a' || i AS a, i::numeric AS b"
+        " FROM generate_series(1, 50) AS i"
+    )
+    with Gate(database) as gate, nursery(database) as start:
+        order = {"create": True, "hold": "create", "source": "SELECT id, a, b FROM s.s"}
+        children = [start(**order) for _ in range(10)]
+        gate.await_waiters(10)
+        gate.open()
+        answers = [child.answer() for child in children]
+    assert sorted(a["inserted"] for a in answers) == [0] * 9 + [50]
+    assert statuses(empty) == ["success"] * 10
+    assert empty.run("SELECT count(*), count(DISTINCT id) FROM w.t") == [(50, 50)]
+
+
 # -- waiting --------------------------------------------------------------------------
 
 
@@ -161,6 +182,40 @@ def test_dry_run_that_holds_the_target_is_named_by_its_process(target: Any, data
         gate.open()
         assert rehearsal.answer()["inserted"] == 50
     assert target.run("SELECT count(*) FROM w.t") == [(0,)]
+
+
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_lock_timeout_names_holders_across_scopes(
+    target: Any, database: str, whole_first: bool
+) -> None:
+    """A run names the holder too if one of them has a scope and the other has none."""
+    whole: dict[str, Any] = {"options": {"handle_deletes": "soft"}}
+    orders = [whole, scoped(1, 20)] if whole_first else [scoped(1, 20), whole]
+    orders[1] = {**orders[1], "options": {**orders[1]["options"], "lock_timeout": 0.1}}
+    with Gate(database) as gate, nursery(database) as start:
+        first = start(hold="body", **orders[0])
+        gate.await_waiters()
+        ((holder,),) = target.run("SELECT run_id::text FROM pgflow.runs")
+        said = start(**orders[1]).answer()
+        assert said["error"] == "TargetLocked"
+        assert f"w.t is held by run {holder} of 'p' (server process" in said["message"]
+        gate.open()
+        first.answer()
+
+
+def test_a_holder_with_another_history_is_named_by_its_process(target: Any, database: str) -> None:
+    """A run that keeps its history in another schema excludes others, and is named by its pid."""
+    config = Config(utility_schema="elsewhere")
+    other = target.pipe(
+        target.factory, mode="scd2", name="other", config=config, lock_timeout=timedelta(0)
+    )
+    with Gate(database) as gate, nursery(database) as start:
+        first = start(hold="body")
+        gate.await_waiters()
+        with pytest.raises(TargetLocked, match=r"w.t is held by server process \d+, longer"):
+            other.sync()
+        gate.open()
+        assert first.answer()["inserted"] == 50
 
 
 # -- scopes ---------------------------------------------------------------------------

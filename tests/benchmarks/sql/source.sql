@@ -1,6 +1,7 @@
 -- The source, in no useful order: of every hundred rows the first are changed and the last missing.
+-- By event time every row is newer than what the target has.
 CREATE TABLE bench.source AS
-SELECT *
+SELECT id, name, email, amount, updated + :'later'::interval AS updated, active, quantity, day
   FROM bench.made(1, :'last', :'changed') AS made
  WHERE made.id % 100 < 100 - :'missing'::integer
  ORDER BY hashint8(made.id);

@@ -1,0 +1,416 @@
+"""Connections that break, and servers that restart, in the middle of a run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import NullPool, QueuePool, create_engine
+
+from pgflow.connections.account import server_account
+from pgflow.connections.binaries import Binaries
+from pgflow.connections.cluster import Cluster
+from pgflow.errors import StatementFailed
+from pgflow.run import runner
+from pgflow.run.events import RunStarted, Silence
+from pgflow.run.recovery import contact
+from pgflow.run.recovery.retries import delay, is_lost
+from tests.sync.conftest import World
+from tests.sync.sync_children import nursery, session, until
+
+
+class Once(Silence):
+    """Does something before a statement, the first so many times; remembers retries."""
+
+    def __init__(self, purpose: str, action: Callable[[], object], times: int = 1) -> None:
+        self.purpose, self.action, self.times = purpose, action, times
+        self.attempts: list[int] = []
+        self.retried = threading.Event()
+
+    def executing(self, run: RunStarted, statement: Any) -> None:
+        if self.times and statement.purpose.startswith(self.purpose):
+            self.times -= 1
+            self.action()
+
+    def retrying(self, run: RunStarted, error: Exception, attempt: int, delay: float) -> None:
+        assert is_lost(error), error
+        self.attempts.append(attempt)
+        self.retried.set()
+
+
+def end_runs(world: Any) -> None:
+    """End the server processes of all runs, as an administrator would."""
+    assert world.run(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name LIKE 'pgflow p %%'"
+    )
+
+
+def history(world: Any) -> list[Any]:
+    """Status and attempts of every run."""
+    found: list[Any] = world.run("SELECT status, attempts FROM pgflow.runs ORDER BY started_at")
+    return found
+
+
+MODES = {
+    "append": "insert new rows",
+    "merge": "insert new rows",
+    "scd1": "insert new rows",
+    "scd2": "open the versions",
+    "truncate": "",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_lost_connection_starts_the_run_again(world: Any, mode: str) -> None:
+    """A run whose connection breaks in the middle is done again, on a new one, and only once."""
+    pipeline = world.pipe(world.table(), mode=mode)
+    world.fill((1, "a", 1))
+    pipeline.sync()
+    world.fill((1, "a", 1), (2, "b", 2))
+    watch = Once(MODES[mode], lambda: end_runs(world))
+    result = pipeline.sync(observer=watch)
+    assert watch.attempts == [2]
+    assert result.inserted == (2 if mode == "truncate" else 1)
+    assert history(world) == [("success", 1), ("success", 2)]
+    assert world.run("SELECT id, a FROM w.t ORDER BY id") == [(1, "a"), (2, "b")]
+
+
+def test_the_body_runs_again(world: Any) -> None:
+    """A connection that breaks under the pipeline's own function counts like any other."""
+    calls = []
+
+    def body(conn: Any) -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            end_runs(world)
+        conn.exec_driver_sql("SELECT 1")
+        return "SELECT id, a, b FROM w.s"
+
+    pipeline = world.pipe(world.table(), None, body=body, mode="merge")
+    world.fill((1, "a", 1))
+    assert pipeline.sync().inserted == 1
+    assert len(calls) == 2
+    assert history(world) == [("success", 2)]
+
+
+def test_a_dry_run_starts_again_too(world: Any) -> None:
+    """A dry run whose connection breaks is done again, and still leaves no trace."""
+    pipeline = world.pipe(world.table(), mode="merge")
+    world.fill((1, "a", 1))
+    watch = Once("", lambda: end_runs(world))
+    assert pipeline.dry_run(observer=watch).inserted == 1
+    assert watch.attempts == [2]
+    assert history(world) == []
+    assert world.run("SELECT count(*) FROM w.t") == [(0,)]
+
+
+def test_a_connection_that_breaks_each_time_fails_after_three_attempts(world: Any) -> None:
+    """What brings the connection down every time is not repeated for ever."""
+    pipeline = world.pipe(world.table(), mode="merge")
+    world.fill((1, "a", 1))
+    watch = Once("", lambda: end_runs(world), times=99)
+    with pytest.raises(StatementFailed, match="terminating connection"):
+        pipeline.sync(observer=watch)
+    assert watch.attempts == [2, 3]
+    assert history(world) == [("failed", 3)]
+
+
+def test_a_joined_run_is_not_tried_again(world: Any) -> None:
+    """A run in the caller's transaction fails with it: only its owner can repeat that."""
+    pipeline = world.pipe(world.table(), mode="merge")
+    world.fill((1, "a", 1))
+    watch = Once("", lambda: end_runs(world))
+    with world.engine.connect() as connection:
+        transaction = connection.begin()
+        with pytest.raises(StatementFailed, match="terminating connection"):
+            pipeline.sync(connection=connection, observer=watch)
+        transaction.close()
+    assert watch.attempts == []
+    assert history(world) == []
+    assert world.run("SELECT count(*) FROM w.t") == [(0,)]
+
+
+def test_a_pool_of_broken_connections(world: Any, database: str) -> None:
+    """A pool that has kept only broken connections costs one attempt, not one for each of them."""
+    world.engine = create_engine(database, poolclass=QueuePool, pool_size=4)
+    pipeline = world.pipe(world.table(), mode="merge")
+    world.fill((1, "a", 1))
+    connections = [world.engine.connect() for _ in range(4)]
+    pids = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar() for each in connections]
+    for each in connections:
+        each.close()
+    with session(database) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s) AS pid", [pids])
+    assert pipeline.sync().inserted == 1
+    assert history(world) == [("success", 2)]
+    world.engine.dispose()
+
+
+def test_a_pool_of_one_connection_is_enough_for_a_second_attempt(world: Any, database: str) -> None:
+    """The new connection takes the place of the broken one; a second is never needed."""
+    pipeline = world.pipe(world.table(), mode="merge")
+    world.fill((1, "a", 1))
+    narrow = create_engine(
+        database, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=1
+    )
+    pipeline = world.pipe(world.table("u"), mode="merge", name="p", target_connection=narrow)
+    watch = Once("", lambda: end_runs(world))
+    assert pipeline.sync(observer=watch).inserted == 1
+    assert watch.attempts == [2]
+    assert narrow.pool.checkedout() == 0
+    narrow.dispose()
+
+
+# -- a network that breaks ------------------------------------------------------------
+
+
+class Wires:
+    """Keeps a second handle on the sockets of an engine's connections."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.sockets: list[socket.socket] = []
+        sa.event.listen(engine, "connect", self.connected)
+
+    def connected(self, driver: Any, _record: Any) -> None:
+        self.sockets.append(socket.socket(fileno=os.dup(driver.fileno())))
+
+    def cut(self) -> None:
+        """Cut the connections so that only the client notices, as a firewall does."""
+        for each in self.sockets:
+            each.shutdown(socket.SHUT_RD)
+
+
+@pytest.fixture
+def wires(world: Any) -> Iterator[Wires]:
+    made = Wires(world.engine)
+    yield made
+    for each in made.sockets:
+        each.close()
+
+
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+
+@pytest.fixture
+def slow(world: Any) -> Any:
+    """A pipeline whose source takes a minute when it is read for the first time."""
+    world.run("CREATE SEQUENCE w.tries")
+    world.run(
+        "CREATE FUNCTION w.pace() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('w.tries') = 1 THEN PERFORM pg_sleep(60); END IF; RETURN true; END $$"
+    )
+    pipeline = world.pipe(
+        world.table(), "SELECT id, a, b FROM w.s WHERE (SELECT w.pace())", mode="merge"
+    )
+    world.fill((1, "a", 1))
+    return pipeline
+
+
+def test_the_locks_of_a_broken_attempt_are_not_waited_for(
+    world: Any, slow: Any, wires: Wires
+) -> None:
+    """A server that has not noticed the break is told by the next attempt to end the first."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(slow.sync)
+        until(lambda: world.run(SLEEPING) == [(1,)], "the run to sleep in the server")
+        wires.cut()
+        assert running.result(timeout=20).inserted == 1
+    assert history(world) == [("success", 2)]
+    assert world.run(SLEEPING) == [(0,)]
+
+
+def test_a_killed_process_is_noticed_by_a_busy_server(world: Any, slow: Any, database: str) -> None:
+    """A server that is busy with a statement of a killed process ends it within seconds."""
+    source = "SELECT id, a, b FROM w.s WHERE (SELECT w.pace())"
+    with nursery(database) as start:
+        child = start("merge", source=source)
+        until(lambda: world.run(SLEEPING) == [(1,)], "the run to sleep in the server")
+        child.kill()
+        until(lambda: world.run(SLEEPING) == [(0,)], "the server to notice", seconds=10)
+    assert slow.sync().inserted == 1
+
+
+# -- servers that restart -------------------------------------------------------------
+
+
+@pytest.fixture
+def own_world(server_directory: Path, binaries: Binaries) -> Iterator[Any]:
+    """The small world on a server of its own, which may be stopped and started."""
+    cluster = Cluster(server_directory / "restarts", binaries, server_account())
+    if not cluster.exists:
+        cluster.create(durable=False)
+    cluster.start({"fsync": "off", "max_connections": "20"})
+    made = World(create_engine(cluster.url(), poolclass=NullPool))
+    made.run("DROP SCHEMA IF EXISTS w CASCADE")
+    made.run("DROP SCHEMA IF EXISTS pgflow CASCADE")
+    made.run("CREATE SCHEMA w")
+    made.run("CREATE TABLE w.s (id bigint, a text, b numeric, u timestamptz)")
+    made.cluster = cluster
+    yield made
+    cluster.stop(immediate=True)
+
+
+@pytest.mark.parametrize("immediate", [False, True], ids=["fast", "immediate"])
+def test_a_restart_in_the_middle_is_waited_for(own_world: Any, immediate: bool) -> None:
+    """A run whose server is stopped and started again goes on from the start when it is back."""
+    pipeline = own_world.pipe(own_world.table(), mode="scd2")
+    own_world.fill((1, "a", 1))
+    cluster, back = own_world.cluster, []
+
+    def restart() -> None:
+        cluster.stop(immediate=immediate)
+        back.append(threading.Timer(0.7, cluster.start, [{"fsync": "off"}]))
+        back[0].start()
+
+    watch = Once("", restart)
+    assert pipeline.sync(observer=watch).inserted == 1
+    back[0].join()
+    assert watch.attempts == [2]
+    assert history(own_world) == [("success", 2)]
+    assert own_world.run("SELECT id, a, is_current FROM w.t") == [(1, "a", True)]
+
+
+def test_a_commit_whose_server_restarts_is_resolved(own_world: Any) -> None:
+    """If the server crashes while a run commits, the run waits for it and asks what has become."""
+    pipeline = own_world.pipe(own_world.table(), mode="merge")
+    own_world.fill((1, "a", 1))
+    cluster, back, begun = own_world.cluster, [], []
+    sa.event.listen(own_world.engine, "begin", begun.append)
+
+    dialect = own_world.engine.dialect
+    commit = dialect.do_commit
+
+    def crash(connection: Any) -> None:
+        """Let the commit arrive, and the server crash before its answer is read."""
+        commit(connection)
+        if len(begun) == 2:
+            cluster.stop(immediate=True)
+            back.append(threading.Timer(0.7, cluster.start, [{"fsync": "off"}]))
+            back[0].start()
+            connection.driver_connection.close()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    dialect.do_commit = crash
+    watch = Once("never", lambda: None)
+    assert pipeline.sync(observer=watch).inserted == 1
+    back[0].join()
+    assert watch.attempts == []
+    assert history(own_world) == [("success", 1)]
+
+
+def test_a_server_that_is_starting_is_waited_for(own_world: Any) -> None:
+    """A run that begins while the server says that it is starting up waits until it has."""
+    pipeline = own_world.pipe(own_world.table(), mode="merge")
+    own_world.fill((1, "a", 1))
+    refusals = iter(
+        [
+            "the database system is starting up",
+            "the database system is shutting down",
+            "sorry, too many clients already",
+        ]
+    )
+
+    def refuse(*_: Any) -> None:
+        for text in refusals:
+            raise psycopg.OperationalError(f"connection failed: FATAL:  {text}")
+
+    sa.event.listen(own_world.engine, "do_connect", refuse)
+    assert pipeline.sync().inserted == 1
+    assert next(refusals, None) is None
+    assert history(own_world) == [("success", 1)]
+
+
+def test_full_servers_are_waited_for(own_world: Any) -> None:
+    """A run that finds no connection left waits for one to become free."""
+    pipeline = own_world.pipe(own_world.table(), mode="merge")
+    own_world.fill((1, "a", 1))
+    url, taken = own_world.engine.url.render_as_string(hide_password=False), []
+    with pytest.raises(psycopg.OperationalError, match="too many clients|slots are reserved"):
+        taken.extend(iter(lambda: session(url), None))
+    threading.Timer(0.5, lambda: [each.close() for each in taken]).start()
+    assert pipeline.sync().inserted == 1
+
+
+def test_a_server_that_does_not_answer_at_first_is_told_at_once(own_world: Any) -> None:
+    """Nobody waits for a server that was never there: the address may be wrong."""
+    pipeline = own_world.pipe(own_world.table(), mode="merge")
+    own_world.cluster.stop(immediate=True)
+    begun = time.monotonic()
+    with pytest.raises(sa.exc.OperationalError, match="connection to server on socket"):
+        pipeline.sync()
+    assert time.monotonic() - begun < 5
+
+
+def test_a_server_that_stays_away_is_told_after_a_while(
+    own_world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that has lost its server for good says so when its patience ends."""
+    monkeypatch.setattr(contact, "PATIENCE", 0.5)
+    monkeypatch.setattr(runner, "_RECORDING", 0.1)
+    pipeline = own_world.pipe(own_world.table(), mode="merge")
+    own_world.fill((1, "a", 1))
+    watch = Once("", lambda: own_world.cluster.stop(immediate=True))
+    with pytest.raises(sa.exc.OperationalError, match="connection to server on socket") as caught:
+        pipeline.sync(observer=watch)
+    assert any("could not be recorded" in note for note in caught.value.__notes__)
+    own_world.cluster.start({"fsync": "off"})
+    assert history(own_world) == [("running", 1)]
+    own_world.run("UPDATE pgflow.runs SET started_at = started_at - interval '11 seconds'")
+    assert pipeline.sync().inserted == 1
+    assert history(own_world) == [("abandoned", 1), ("success", 1)]
+
+
+# -- what is tried again --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (psycopg.errors.SerializationFailure(), 5),
+        (psycopg.errors.DeadlockDetected(), 5),
+        (psycopg.errors.UniqueViolation(), 2),
+        (psycopg.OperationalError("server closed the connection unexpectedly"), 3),
+        (psycopg.errors.AdminShutdown(), 3),
+        (psycopg.errors.CrashShutdown(), 3),
+        (psycopg.errors.CannotConnectNow(), 3),
+        (psycopg.errors.TooManyConnections(), 3),
+        (psycopg.errors.QueryCanceled(), 1),
+        (psycopg.errors.IdleInTransactionSessionTimeout(), 1),
+        (psycopg.errors.DiskFull(), 1),
+        (psycopg.errors.OutOfMemory(), 1),
+        (psycopg.errors.InsufficientPrivilege(), 1),
+        (psycopg.errors.DivisionByZero(), 1),
+        (ValueError("the user's own"), 1),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_which_failures_get_how_many_attempts(error: Exception, attempts: int) -> None:
+    """Conflicts get five attempts, losses three, a key that somebody inserts two, others one.
+
+    pgflow's and SQLAlchemy's own errors about them get the same.
+    """
+    failed = StatementFailed.of(error, "do it", "SELECT")
+    failed.__cause__ = error
+    wrapped = sa.exc.DBAPIError("SELECT", (), error)
+    for each in (error, failed, wrapped):
+        seen = [n for n in range(1, 10) if delay(each, n, 5) is None]
+        assert seen[0] == attempts, each
+
+
+def test_pauses_grow_and_differ() -> None:
+    """The pause before an attempt doubles from one to the next, by chance half more or less."""
+    lost = psycopg.errors.AdminShutdown()
+    for attempt, middle in ((1, 0.4), (2, 0.8)):
+        pauses = {delay(lost, attempt, 5) for _ in range(50)}
+        assert all(0.5 * middle <= (pause or 0) <= 1.5 * middle for pause in pauses)
+        assert len(pauses) > 10
