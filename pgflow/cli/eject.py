@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import rev_id
@@ -19,10 +17,11 @@ from pgflow.alembic.rendering import indented, step_lines
 from pgflow.alembic.settings import MigrationSettings
 from pgflow.alembic.step import Step
 from pgflow.cli.alembic_files import alembic_config
+from pgflow.cli.consent import consents
 from pgflow.cli.failures import FAILED, OK
 from pgflow.cli.output import Output
 from pgflow.connections.registry import engine
-from pgflow.errors import CannotEject, HazardsNotConfirmed
+from pgflow.errors import CannotEject
 from pgflow.project.project import Project
 
 _LOST = (
@@ -98,15 +97,12 @@ def _refuse_behind(connection: Connection, script: ScriptDirectory) -> None:
 
 
 def _allowed(request: Request) -> bool:
-    if request.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise HazardsNotConfirmed(
-            f"Nothing was written. {_LOST} Accept that with --yes, or call pgflow eject on a "
-            "terminal, which asks.",
-            titles=(_LOST,),
-        )
-    return typer.confirm(f"{_LOST}\nGo on?", err=True)
+    return request.yes or consents(
+        _LOST,
+        f"Nothing was written. {_LOST} Accept that with --yes, or call pgflow eject on a "
+        "terminal, which asks.",
+        [_LOST],
+    )
 
 
 def _write(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +9,11 @@ from typing import Any
 
 import typer
 
+from pgflow.cli.consent import consents_to_loss
 from pgflow.cli.failures import FAILED, OK
 from pgflow.cli.output import Output
 from pgflow.connections.settings import project_settings
-from pgflow.errors import HazardsNotConfirmed, UnknownTable
+from pgflow.errors import UnknownTable
 from pgflow.project.modules import listed_modules
 from pgflow.project.project import Project
 from pgflow.run.erasing.erasure import forget
@@ -66,7 +66,7 @@ def forget_key(
         if request.dry_run:
             _write(output, counted, as_json)
             return OK
-        if not allowed(str(counted), "forget"):
+        if not consents_to_loss(str(counted), "forget"):
             output.note("Nothing was erased.")
             return FAILED
     _write(output, erase(), as_json)
@@ -95,25 +95,6 @@ def _key(request: Request) -> object:
     if bare and (len(request.key) > 1 or request.nulls):
         raise typer.BadParameter("write column=value for each column of the key.")
     return bare[0] if bare else pairs
-
-
-def allowed(told: str, command: str) -> bool:
-    """Ask whether something may be done that cannot be undone.
-
-    Args:
-        told: What would be done.
-        command: The command that would do it.
-
-    Raises:
-        HazardsNotConfirmed: There is nobody to ask.
-    """
-    if not sys.stdin.isatty():
-        raise HazardsNotConfirmed(
-            f"Nothing was erased. {told}. Accept that with --yes, or call pgflow {command} on a "
-            "terminal, which asks.",
-            titles=(told,),
-        )
-    return typer.confirm(f"{told}. This cannot be undone.\nGo on?", err=True)
 
 
 def _write(output: Output, done: Any, as_json: bool) -> None:

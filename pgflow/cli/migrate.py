@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import typer
 from sqlalchemy import Connection, MetaData, text
 
 from pgflow import idents
@@ -16,10 +14,11 @@ from pgflow.alembic.execution import execute
 from pgflow.alembic.statement import Hazard
 from pgflow.alembic.step import Step
 from pgflow.alembic.text import formatted
+from pgflow.cli.consent import consents
 from pgflow.cli.failures import FAILED, OK
 from pgflow.cli.output import Output
 from pgflow.connections.registry import describe, engine
-from pgflow.errors import HazardsNotConfirmed, ManagedByAlembic
+from pgflow.errors import ManagedByAlembic
 from pgflow.project.project import Project
 
 _VERSION_TABLES = text(
@@ -161,15 +160,14 @@ def _allowed(steps: Sequence[Step]) -> bool:
     told = tuple(
         f"{step.title} ({', '.join(each.value for each in hazards(step))})" for step in risky
     )
-    if not sys.stdin.isatty():
-        raise HazardsNotConfirmed(
-            "Nothing was done, because some steps are hazardous for a database in use: "
-            f"{'; '.join(told)}. Accept them with --yes, or call pgflow migrate on a terminal, "
-            "which asks.",
-            titles=tuple(step.title for step in risky),
-        )
     lines = "\n".join(f"  {each}" for each in told)
-    return typer.confirm(f"Hazardous for a database in use:\n{lines}\nGo on?", err=True)
+    return consents(
+        f"Hazardous for a database in use:\n{lines}",
+        "Nothing was done, because some steps are hazardous for a database in use: "
+        f"{'; '.join(told)}. Accept them with --yes, or call pgflow migrate on a terminal, "
+        "which asks.",
+        [step.title for step in risky],
+    )
 
 
 def _refuse_managed(connection: Connection, metadata: Sequence[MetaData]) -> None:

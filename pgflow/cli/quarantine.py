@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from pgflow.cli.consent import consents_to_loss
 from pgflow.cli.failures import FAILED, OK
-from pgflow.cli.forget import allowed
 from pgflow.cli.history import connection_of
 from pgflow.cli.output import Output
 from pgflow.connections.registry import connect
@@ -77,7 +77,7 @@ def purge(
         count = purge_quarantine(live, name, before, schema)
         if count and days is None and not yes:
             live.rollback()
-            if not allowed(f"{_rows(count)} would be deleted", "quarantine purge"):
+            if not consents_to_loss(f"{_rows(count)} would be deleted", "quarantine purge"):
                 output.note("Nothing was deleted.")
                 return FAILED
             count = purge_quarantine(live, name, before, schema)

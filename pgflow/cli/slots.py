@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 
-import typer
-
+from pgflow.cli.consent import consents
 from pgflow.cli.failures import FAILED, OK
 from pgflow.cli.output import Output
 from pgflow.cli.selection import select
 from pgflow.connections.registry import connect, engine
-from pgflow.errors import HazardsNotConfirmed, MissingTable
+from pgflow.errors import MissingTable
 from pgflow.factories.slots import WantedSlot, drop_slot, wanted_slots
 from pgflow.observe.listing import Listing
 from pgflow.observe.report import instant
@@ -131,15 +129,12 @@ def _tell(output: Output, wanted: Sequence[WantedSlot], *, dry_run: bool, as_jso
 
 
 def _allowed(output: Output, told: str, yes: bool) -> bool:
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise HazardsNotConfirmed(
-            f"Nothing was done. {told[0].upper()}{told[1:]}. Accept that with --yes, or call "
-            "pgflow slots on a terminal, which asks.",
-            titles=(told,),
-        )
-    if typer.confirm(f"{told[0].upper()}{told[1:]}.\nGo on?", err=True):
+    sentence = f"{told[0].upper()}{told[1:]}."
+    refusal = (
+        f"Nothing was done. {sentence} Accept that with --yes, or call pgflow slots on a "
+        "terminal, which asks."
+    )
+    if yes or consents(sentence, refusal, [told]):
         return True
     output.note("Nothing was done.")
     return False

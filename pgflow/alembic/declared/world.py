@@ -84,7 +84,7 @@ def declared_world(
         for text in declared_texts(each):
             found += parse(text.sql, text.origin, default, text.renamed_from)
         declarations += [declaration for declaration in found if declaration.sql not in known]
-    declarations = _without_repeated_extensions(_without_implied_schemas(declarations))
+    declarations = _without_implied(declarations)
     _refuse_twins(declarations)
     register = Register(declarations, path)
     _refuse_strangers(declarations, register)
@@ -122,48 +122,27 @@ def _stand_ins(
     return found
 
 
-def _without_implied_schemas(declarations: Sequence[Declaration]) -> list[Declaration]:
-    """Leave out schemas that say no more than their name where another statement makes them too.
+def _without_implied(declarations: Sequence[Declaration]) -> list[Declaration]:
+    """Leave out schemas and extensions that say no more than their name where others make them.
 
-    They are on the MetaData for each table, whether or not somebody declares the schema in SQL.
+    A schema is on the MetaData for each table in it, an extension for each plugin that needs it,
+    whether or not somebody declares it in SQL.
     """
-    made = Counter(one.subject.makes for one in declarations if _makes_schema(one))
+    made = Counter(each.subject.makes for each in declarations)
     kept = []
     for declaration in declarations:
-        if _makes_schema(declaration, plainly=True) and made[declaration.subject.makes] > 1:
+        if _says_only_a_name(declaration) and made[declaration.subject.makes] > 1:
             made[declaration.subject.makes] -= 1
         else:
             kept.append(declaration)
     return kept
 
 
-def _without_repeated_extensions(declarations: Sequence[Declaration]) -> list[Declaration]:
-    """Leave out extensions that a plugin needs where another statement makes them too.
-
-    The plugin says no more than their name.
-    """
-    made = Counter(one.subject.makes for one in declarations if _makes_extension(one))
-    kept = []
-    for declaration in declarations:
-        if _makes_extension(declaration, plainly=True) and made[declaration.subject.makes] > 1:
-            made[declaration.subject.makes] -= 1
-        else:
-            kept.append(declaration)
-    return kept
-
-
-def _makes_extension(declaration: Declaration, *, plainly: bool = False) -> bool:
+def _says_only_a_name(declaration: Declaration) -> bool:
     node = declaration.node
-    if not isinstance(node, ast.CreateExtensionStmt):
-        return False
-    return not (plainly and node.options)
-
-
-def _makes_schema(declaration: Declaration, *, plainly: bool = False) -> bool:
-    node = declaration.node
-    if not isinstance(node, ast.CreateSchemaStmt):
-        return False
-    return node.authrole is None or not plainly
+    if isinstance(node, ast.CreateSchemaStmt):
+        return node.authrole is None
+    return isinstance(node, ast.CreateExtensionStmt) and not node.options
 
 
 def _refuse_twins(declarations: Sequence[Declaration]) -> None:
