@@ -409,11 +409,11 @@ class MissingMember(BatchError):
 # --- rows from elsewhere -------------------------------------------------------------
 
 
-class MissingFile(PgflowError, FileNotFoundError):
-    """A source's path or pattern leads to no file; nothing was written.
+class FileError(PgflowError):
+    """A file that is a source cannot be read as it is; nothing was written.
 
     Attributes:
-        path: The path or pattern.
+        path: The file, or the pattern that no file fits.
     """
 
     def __init__(self, message: str, *, path: str) -> None:
@@ -421,28 +421,16 @@ class MissingFile(PgflowError, FileNotFoundError):
         self.path = path
 
 
-class ChangedFile(PgflowError):
-    """A file changed while it was read, so its rows may belong to two states: run again.
-
-    Attributes:
-        path: The file.
-    """
-
-    def __init__(self, message: str, *, path: str) -> None:
-        super().__init__(message)
-        self.path = path
+class MissingFile(FileError, FileNotFoundError):
+    """A source's path or pattern leads to no file."""
 
 
-class MalformedFile(PgflowError, ValueError):
-    """A file is not what the source says that it is; nothing was written.
+class ChangedFile(FileError):
+    """A file changed while it was read, so its rows may belong to two states: run again."""
 
-    Attributes:
-        path: The file.
-    """
 
-    def __init__(self, message: str, *, path: str) -> None:
-        super().__init__(message)
-        self.path = path
+class MalformedFile(FileError, ValueError):
+    """A file is not what the source says that it is."""
 
 
 class ConsumedRows(PgflowError):
@@ -713,37 +701,6 @@ class StatementFailed(PgflowError):
         self.sqlstate = sqlstate
         self.diagnostic = diagnostic
 
-    @classmethod
-    def of(
-        cls,
-        error: BaseException,
-        purpose: str,
-        statement: str,
-        owner: str = "",
-        *,
-        guarded: bool = False,
-    ) -> StatementFailed:
-        """Describe a driver's error by what pgflow was doing when it came.
-
-        Args:
-            error: The driver's error.
-            purpose: What pgflow was doing.
-            statement: The statement.
-            owner: Whose it is.
-            guarded: Whether values of rows must not be shown, which the server likes to quote.
-        """
-        sqlstate = getattr(error, "sqlstate", None)
-        diagnostic = _without_values(error) if guarded else str(error).strip()
-        return cls(
-            f"{owner}: could not {purpose}: {diagnostic}"
-            if owner
-            else f"could not {purpose}: {diagnostic}",
-            purpose=purpose,
-            statement=statement,
-            sqlstate=sqlstate,
-            diagnostic=diagnostic,
-        )
-
 
 class SourceFailed(StatementFailed):
     """The source, which is not in the target's database, refused something or cannot be reached.
@@ -753,56 +710,6 @@ class SourceFailed(StatementFailed):
     """
 
     source: str = ""
-
-    @classmethod
-    def at(
-        cls,
-        source: str,
-        error: BaseException,
-        purpose: str,
-        statement: str,
-        owner: str = "",
-        *,
-        guarded: bool = False,
-    ) -> StatementFailed:
-        """Describe an error of the source's side."""
-        title = f"{owner}, source {source}"
-        found = cls.of(error, purpose, statement, title, guarded=guarded)
-        if isinstance(found, SourceFailed):
-            found.source = source
-        return found
-
-
-#: Classes of SQLSTATE whose messages quote no value of any row: connection, rights, syntax and
-#: names, resources, limits, cancellation, the server's own state.
-_WITHOUT_VALUES = ("08", "28", "42", "53", "54", "55", "57", "58", "25", "40")
-
-
-def quotes_values(error: BaseException) -> bool:
-    """Whether a driver's error may quote values of rows.
-
-    Args:
-        error: The driver's error.
-    """
-    sqlstate = getattr(error, "sqlstate", None)
-    return sqlstate is not None and sqlstate[:2] not in _WITHOUT_VALUES
-
-
-def _without_values(error: BaseException) -> str:
-    """What the server complains about, without what it quotes of rows."""
-    sqlstate = getattr(error, "sqlstate", None)
-    diagnostic = getattr(error, "diag", None)
-    if sqlstate is None or diagnostic is None:
-        return str(error).strip()
-    if not quotes_values(error):
-        return str(diagnostic.message_primary)
-    named = ("table_name", "column_name", "datatype_name", "constraint_name")
-    where = [(n.removesuffix("_name"), getattr(diagnostic, n, None)) for n in named]
-    told = ", ".join(f"{what} {name}" for what, name in where if name)
-    return (
-        f"{type(error).__name__} (SQLSTATE {sqlstate}){f' at {told}' if told else ''}; values are "
-        "not shown, as sample_keys=False says"
-    )
 
 
 class TargetLocked(PgflowError):

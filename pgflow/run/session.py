@@ -11,8 +11,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import Connection
 
-from pgflow.errors import StatementFailed, WrongDriver, quotes_values
+from pgflow.errors import StatementFailed, WrongDriver
 from pgflow.plan.sql import Sql, raw
+from pgflow.run.failures import quotes_values, statement_failed
 
 #: Seconds that the request to cancel a statement may take.
 _CANCEL_TIMEOUT = 5.0
@@ -149,7 +150,7 @@ class Session:
 
     @contextmanager
     def failing(self, purpose: str, text: str) -> Iterator[None]:
-        """Tell errors of this session's driver as what pgflow was doing.
+        """Tell the driver's errors as what pgflow was doing.
 
         Args:
             purpose: What that is.
@@ -182,7 +183,7 @@ class Session:
         """Describe an error; SQLAlchemy learns that a connection is broken."""
         if self._driver.closed:
             self.connection.invalidate(error)
-        return StatementFailed.of(error, purpose, text, self.owner, guarded=self.guarded)
+        return statement_failed(error, purpose, text, self.owner, guarded=self.guarded)
 
     def cause(self, error: psycopg.Error) -> psycopg.Error | None:
         """Return what a traceback may show as the cause: not what quotes values of rows.

@@ -22,6 +22,7 @@ from pgflow.connections.cluster import Cluster
 from pgflow.errors import StatementFailed
 from pgflow.run import runner
 from pgflow.run.events import RunStarted, Silence
+from pgflow.run.failures import statement_failed
 from pgflow.run.recovery import contact
 from pgflow.run.recovery.retries import delay, is_lost
 from tests.sync.conftest import World
@@ -399,7 +400,7 @@ def test_which_failures_get_how_many_attempts(error: Exception, attempts: int) -
 
     pgflow's and SQLAlchemy's own errors about them get the same.
     """
-    failed = StatementFailed.of(error, "do it", "SELECT")
+    failed = statement_failed(error, "do it", "SELECT")
     failed.__cause__ = error
     wrapped = sa.exc.DBAPIError("SELECT", (), error)
     for each in (error, failed, wrapped):

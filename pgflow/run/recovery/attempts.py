@@ -10,7 +10,8 @@ from uuid import UUID
 from sqlalchemy.engine import Connection, RootTransaction
 from sqlalchemy.exc import DBAPIError
 
-from pgflow.errors import OutcomeUnknown, PgflowError, StatementFailed
+from pgflow.errors import OutcomeUnknown, PgflowError
+from pgflow.run.failures import statement_failed
 from pgflow.run.recovery import contact, retries
 from pgflow.run.recovery.cancellation import Cancellation
 from pgflow.run.result import TargetResult
@@ -130,7 +131,7 @@ class Attempts:
             if connection.invalidated and self._was_committed(connection, error):
                 return
             cause = error.orig or error
-            raise StatementFailed.of(cause, "commit", "COMMIT", self.run.title) from error
+            raise statement_failed(cause, "commit", "COMMIT", self.run.title) from error
         except BaseException:
             # An interrupt: whether the commit came first, only the history knows.
             stop(connection)

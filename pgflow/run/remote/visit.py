@@ -11,8 +11,9 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from pgflow.errors import SourceFailed, StatementFailed
+from pgflow.errors import StatementFailed
 from pgflow.plan.sql import bind, join, raw, sql
+from pgflow.run.failures import source_failed
 from pgflow.run.recovery.cancellation import Cancellation
 from pgflow.run.session import Session, stop
 
@@ -49,7 +50,7 @@ class SourceSession(Session):
 
     def _failure(self, error: psycopg.Error, purpose: str, text: str) -> StatementFailed:
         super()._failure(error, purpose, text)  # SQLAlchemy learns that a connection is broken
-        return SourceFailed.at(self.source, error, purpose, text, self.owner, guarded=self.guarded)
+        return source_failed(self.source, error, purpose, text, self.owner, guarded=self.guarded)
 
 
 @contextmanager
@@ -112,7 +113,7 @@ def _connect(engine: Engine, owner: str, source: str) -> Connection:
         )
         connection.begin()
     except (DBAPIError, PoolTimeout) as error:
-        raise SourceFailed.at(source, error, "reach the source", "", owner) from error
+        raise source_failed(source, error, "reach the source", "", owner) from error
     return connection
 
 

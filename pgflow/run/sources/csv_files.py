@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -12,14 +12,14 @@ from pgflow.run.sources.csv_format import Format
 from pgflow.run.sources.csv_lines import Lines
 from pgflow.run.sources.csv_pieces import Checkpoint, Pieces
 from pgflow.run.sources.csv_records import Records
-from pgflow.run.sources.files import opened
+from pgflow.run.sources.files import FileReader, opened
 from pgflow.run.sources.reader import BadShape, Batch, Found, Raw, Wanted
 
 #: What parts fields, as files go.
 _DELIMITERS = (";", "\t", "|", ",")
 
 
-class CSVFiles:
+class CSVFiles(FileReader):
     """Reads `CSV`.
 
     Args:
@@ -29,18 +29,10 @@ class CSVFiles:
         MissingFile: There is none.
     """
 
-    reason = "the rows are in files: COPY of text"
-    picks = False
-    documents = False
-
     def __init__(self, given: CSV) -> None:
+        super().__init__(given)
         self.given = given
-        self.label = given.label
-        self.column_map = given.column_map
-        self.types = given.types
-        self.time_zone = given.time_zone
-        self.files = given.files()
-        self.format: Format | None = Format.of(given)
+        self.format = Format.of(given)
         self._pieces = Pieces(given)
         self._headers: dict[str, list[str]] = {}
 
@@ -106,10 +98,6 @@ class CSVFiles:
                     else:
                         yield Batch([piece.columns[i] for i in order], piece.first)
 
-    def query(self, names: Sequence[str]) -> str | None:  # noqa: ARG002  # the protocol's
-        """No statement runs anywhere."""
-        return None
-
     def row_of(self, line: int) -> int:
         """Find the row that the server counts as this line of all that it was sent."""
         return self._find(lambda at: at.sent > line).row
@@ -118,9 +106,6 @@ class CSVFiles:
         """Name the file and the line."""
         found = self._find(lambda at: at.row > row)
         return f"{found.path}, line {found.line}" if found.path else ""
-
-    def close(self) -> None:
-        """Every file is closed when it is read."""
 
     def _find(self, past: Callable[[Checkpoint], bool]) -> Checkpoint:
         """Read again from the last place that was noted, up to the row in question."""

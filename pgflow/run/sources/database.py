@@ -13,7 +13,8 @@ from sqlalchemy.sql import ClauseElement
 
 from pgflow.connections.registry import describe
 from pgflow.declare.sources import Query, SourceTable
-from pgflow.errors import MissingTable, SourceFailed, StatementFailed
+from pgflow.errors import MissingTable, StatementFailed
+from pgflow.run.failures import source_failed
 from pgflow.run.recovery.cancellation import Cancellation
 from pgflow.run.sources import foreign_sql, foreign_types
 from pgflow.run.sources.delivery import Delivery
@@ -189,7 +190,7 @@ class Database:
     def _failed(self, error: Exception, purpose: str) -> StatementFailed:
         # SQLAlchemy's own text repeats the statement with its values.
         cause = getattr(error, "orig", None) or error
-        return SourceFailed.at(self.label, cause, purpose, "", self._delivery.owner)
+        return source_failed(self.label, cause, purpose, "", self._delivery.owner)
 
 
 def _forget_unread(cursor: Any) -> None:

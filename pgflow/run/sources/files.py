@@ -7,11 +7,13 @@ import gzip
 import lzma
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
+from pgflow.declare.rows import FileSource
 from pgflow.errors import ChangedFile, MalformedFile, MissingFile
+from pgflow.run.sources.csv_format import Format
 
 _PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -73,3 +75,43 @@ class Places:
             return ""
         first, path, line = known[-1]
         return f"{path}, {self._word} {line + row - first}"
+
+
+class FileReader:
+    """What readers of files share: no statement runs anywhere, and each row has its place.
+
+    Args:
+        given: The declared files.
+        word: What a row's number in its file counts.
+
+    Raises:
+        MissingFile: There is none.
+    """
+
+    reason = "the rows are in files: COPY of text"
+    picks = False
+    documents = False
+    format: Format | None = None
+
+    def __init__(self, given: FileSource, word: str = "line") -> None:
+        self.label = given.label
+        self.column_map = given.column_map
+        self.types = given.types
+        self.time_zone = given.time_zone
+        self.files = given.files()
+        self.places = Places(word)
+
+    def query(self, names: Sequence[str]) -> str | None:  # noqa: ARG002  # the protocol's
+        """No statement runs anywhere."""
+        return None
+
+    def row_of(self, line: int) -> int:
+        """Each row is a line."""
+        return line
+
+    def place(self, row: int) -> str:
+        """Name the file, and the row's number in it."""
+        return self.places.of(row)
+
+    def close(self) -> None:
+        """Every file is closed when it is read."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from pgflow.declare.rows import JSONLines
-from pgflow.run.sources.files import Places, opened
+from pgflow.run.sources.files import FileReader, Places, opened
 from pgflow.run.sources.python_rows import Splitters
 from pgflow.run.sources.reader import BadShape, Batch, Found, Wanted
 
@@ -16,26 +16,18 @@ from pgflow.run.sources.reader import BadShape, Batch, Found, Wanted
 _LONGEST = 1 << 28
 
 
-class JSONLinesFiles:
+class JSONLinesFiles(FileReader):
     """Reads `JSONLines`.
 
     Args:
         given: The declared files.
     """
 
-    reason = "the rows are in files: COPY of text"
-    picks = False
-    format = None
     documents = True
 
     def __init__(self, given: JSONLines) -> None:
+        super().__init__(given)
         self.given = given
-        self.label = given.label
-        self.column_map = given.column_map
-        self.types = given.types
-        self.time_zone = given.time_zone
-        self._files = given.files()
-        self._places = Places()
         self._columns: list[str] | None = None
 
     def describe(self) -> tuple[Found, ...] | None:
@@ -51,7 +43,7 @@ class JSONLinesFiles:
         order = [columns.index(n) for n in wanted.names] if columns else []
         split = Splitters(columns, order, self.given.missing, self.given.extra)
         rows: list[Any] = []
-        number, size, self._places = 1, 0, Places()
+        number, size, self.places = 1, 0, Places()
         for row, width in self._objects():
             rows.append(row)
             size += width
@@ -61,21 +53,6 @@ class JSONLinesFiles:
         if rows:
             yield Batch(split.columns(rows, number), number)
 
-    def query(self, names: Sequence[str]) -> str | None:  # noqa: ARG002  # the protocol's
-        """No statement runs anywhere."""
-        return None
-
-    def row_of(self, line: int) -> int:
-        """Each row is a line."""
-        return line
-
-    def place(self, row: int) -> str:
-        """Name the file and the line."""
-        return self._places.of(row)
-
-    def close(self) -> None:
-        """Every file is closed when it is read."""
-
     def _names(self) -> list[str] | None:
         if self.given.columns is not None:
             return list(self.given.columns)
@@ -84,10 +61,10 @@ class JSONLinesFiles:
 
     def _objects(self) -> Iterator[tuple[dict[str, Any], int]]:
         row = 0
-        for path in self._files:
+        for path in self.files:
             with opened(path) as file:
                 before = row
-                for row, text in _lines(file, path, self.given.encoding, before, self._places):
+                for row, text in _lines(file, path, self.given.encoding, before, self.places):
                     yield _object(text, row), len(text)
 
 

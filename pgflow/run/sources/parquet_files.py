@@ -7,7 +7,7 @@ from typing import Any
 
 from pgflow.declare.rows import Parquet
 from pgflow.errors import MalformedFile, MissingReader
-from pgflow.run.sources.files import Places, opened
+from pgflow.run.sources.files import FileReader, Places, opened
 from pgflow.run.sources.reader import BadShape, Batch, Found, Wanted
 
 try:
@@ -40,7 +40,7 @@ _KINDS: tuple[tuple[str, str, str], ...] = (
 _LISTS = ("is_list", "is_large_list", "is_fixed_size_list", "is_list_view", "is_large_list_view")
 
 
-class ParquetFiles:
+class ParquetFiles(FileReader):
     """Reads `Parquet`.
 
     Args:
@@ -50,19 +50,9 @@ class ParquetFiles:
         MissingFile: There is none.
     """
 
-    reason = "the rows are in files: COPY of text"
-    picks = False
-    format = None
-    documents = False
-
     def __init__(self, given: Parquet) -> None:
+        super().__init__(given, "row")
         self.given = given
-        self.label = given.label
-        self.column_map = given.column_map
-        self.types = given.types
-        self.time_zone = given.time_zone
-        self._files = given.files()
-        self._places = Places("row")
 
     def describe(self) -> tuple[Found, ...]:
         """Take names and types from the schema of every file.
@@ -70,35 +60,20 @@ class ParquetFiles:
         Raises:
             MalformedFile: A file is no Parquet, lacks a column, or has not the types of the first.
         """
-        first = self._schema(self._files[0])
-        for path in self._files[1:]:
+        first = self._schema(self.files[0])
+        for path in self.files[1:]:
             self._compare(path, self._schema(path), first)
         return tuple(first)
 
-    def query(self, names: Sequence[str]) -> str | None:  # noqa: ARG002  # the protocol's
-        """No statement runs anywhere."""
-        return None
-
     def batches(self, wanted: Wanted) -> Iterator[Batch]:
         """Bring the rows."""
-        self._places, number = Places("row"), 1
-        for path in self._files:
-            self._places.begin(number, path, 1)
+        self.places, number = Places("row"), 1
+        for path in self.files:
+            self.places.begin(number, path, 1)
             with opened(path) as file:
                 for columns in _columns(file, path, wanted, number):
                     yield Batch(columns, number)
                     number += len(columns[0])
-
-    def row_of(self, line: int) -> int:
-        """Each row is a line."""
-        return line
-
-    def place(self, row: int) -> str:
-        """Name the file and the row in it."""
-        return self._places.of(row)
-
-    def close(self) -> None:
-        """Every file is closed when it is read."""
 
     def _schema(self, path: str) -> list[Found]:
         with opened(path) as file:
@@ -125,7 +100,7 @@ class ParquetFiles:
     def _compare(self, path: str, mine: list[Found], first: list[Found]) -> None:
         if {(f.name, f.kind) for f in mine} != {(f.name, f.kind) for f in first}:
             raise MalformedFile(
-                f"{path} has not the columns of {self._files[0]}: {_spelt(mine)}, there "
+                f"{path} has not the columns of {self.files[0]}: {_spelt(mine)}, there "
                 f"{_spelt(first)}. Files that are read together have the same columns.",
                 path=path,
             )

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from pgflow.errors import InvalidOption, PgflowError, StatementFailed
+from pgflow.errors import InvalidOption, PgflowError
 from pgflow.plan.decision import Decision
 from pgflow.plan.spec import SyncSpec, TargetColumn
 from pgflow.plan.sql import Sql, bind, raw, sql
@@ -18,6 +18,7 @@ from pgflow.plan.staging import STAGE
 from pgflow.plan.statement import Feed, Statement
 from pgflow.plan.watermark import since
 from pgflow.run.events import Transferred
+from pgflow.run.failures import statement_failed
 from pgflow.run.remote.copying import write_blocks
 from pgflow.run.session import Answer, Session
 from pgflow.run.sources.blocks import BadValue, Encoder, block
@@ -161,7 +162,7 @@ class RowOrigin:
                 raise refused from None
             if driver.closed:
                 session.connection.invalidate(error)
-            raise StatementFailed.of(
+            raise statement_failed(
                 error,
                 statement.purpose,
                 statement.text,

@@ -1,0 +1,92 @@
+"""A driver's error told as what pgflow was doing, with or without the values that it quotes."""
+
+from __future__ import annotations
+
+from pgflow.errors import SourceFailed, StatementFailed
+
+#: Classes of SQLSTATE whose messages quote no value of any row: connection, rights, syntax and
+#: names, resources, limits, cancellation, the server's own state.
+_WITHOUT_VALUES = ("08", "28", "42", "53", "54", "55", "57", "58", "25", "40")
+
+
+def statement_failed(
+    error: BaseException,
+    purpose: str,
+    statement: str,
+    owner: str = "",
+    *,
+    guarded: bool = False,
+    kind: type[StatementFailed] = StatementFailed,
+) -> StatementFailed:
+    """Describe a driver's error by what pgflow was doing when it came.
+
+    Args:
+        error: The driver's error.
+        purpose: What pgflow was doing.
+        statement: The statement.
+        owner: Whose it is.
+        guarded: Whether values of rows must not be shown, which the server likes to quote.
+        kind: The class of what is returned.
+    """
+    diagnostic = _without_values(error) if guarded else str(error).strip()
+    begin = f"{owner}: could not" if owner else "could not"
+    return kind(
+        f"{begin} {purpose}: {diagnostic}",
+        purpose=purpose,
+        statement=statement,
+        sqlstate=getattr(error, "sqlstate", None),
+        diagnostic=diagnostic,
+    )
+
+
+def source_failed(
+    source: str,
+    error: BaseException,
+    purpose: str,
+    statement: str,
+    owner: str = "",
+    *,
+    guarded: bool = False,
+) -> StatementFailed:
+    """Describe an error of the source's side.
+
+    Args:
+        source: Where the source is; never a password.
+        error: As for `statement_failed`, and so are the others.
+        purpose: What pgflow was doing.
+        statement: The statement.
+        owner: Whose it is.
+        guarded: Whether values of rows must not be shown.
+    """
+    title = f"{owner}, source {source}"
+    found = statement_failed(error, purpose, statement, title, guarded=guarded, kind=SourceFailed)
+    if isinstance(found, SourceFailed):
+        found.source = source
+    return found
+
+
+def quotes_values(error: BaseException) -> bool:
+    """Whether a driver's error may quote values of rows.
+
+    Args:
+        error: The driver's error.
+    """
+    sqlstate = getattr(error, "sqlstate", None)
+    return sqlstate is not None and sqlstate[:2] not in _WITHOUT_VALUES
+
+
+def _without_values(error: BaseException) -> str:
+    """What the server complains about, without what it quotes of rows."""
+    sqlstate = getattr(error, "sqlstate", None)
+    diagnostic = getattr(error, "diag", None)
+    if sqlstate is None or diagnostic is None:
+        return str(error).strip()
+    if not quotes_values(error):
+        return str(diagnostic.message_primary)
+    named = ("table_name", "column_name", "datatype_name", "constraint_name")
+    where = [(n.removesuffix("_name"), getattr(diagnostic, n, None)) for n in named]
+    told = ", ".join(f"{what} {name}" for what, name in where if name)
+    return (
+        f"{type(error).__name__} (SQLSTATE {sqlstate}){f' at {told}' if told else ''}; values are "
+        "not shown, as sample_keys=False says"
+    )
