@@ -6,6 +6,7 @@ same statement counts what it read and finds repeated keys, so that the source i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgflow.plan.batch import SEEN, batch_ctes, changes_watermark, rows
@@ -318,18 +319,33 @@ def reached(spec: SyncSpec) -> Sql:
 
 def _conflicts(spec: SyncSpec, shape: DeltaShape) -> Sql:
     """Keys under which the batch has rows that differ; identical rows are no conflict."""
+    repeated = sql(
+        "batch AS b\n     WHERE EXISTS (SELECT FROM repeated AS r WHERE {match})",
+        match=match(spec, "r", "b"),
+    )
+    return conflicts(spec, repeated, spec.keys.value, fillers(spec, shape, keys=True))
+
+
+def conflicts(spec: SyncSpec, among: Sql, by: Sequence[str], shown: Sql) -> Sql:
+    """Find rows of the delta's kind `conflict`: what several rows share that differ elsewhere.
+
+    Args:
+        spec: What is planned.
+        among: Where the rows are, as `b`, and which of them count.
+        by: The columns that they share.
+        shown: The delta's columns of a conflict.
+    """
     row = (
         sql("{value} AS {alias}", value=comparable(spec, column, "b"), alias=name(column))
         for column in spec.delivered
     )
     return sql(
-        "SELECT 'conflict', {fillers}, NULL, NULL, NULL\n"
-        "  FROM (SELECT {keys} FROM (\n"
-        "    SELECT DISTINCT {row} FROM batch AS b\n"
-        "     WHERE EXISTS (SELECT FROM repeated AS r WHERE {match})) AS variants\n"
-        "    GROUP BY {keys} HAVING count(*) > 1) AS conflicts",
-        fillers=fillers(spec, shape, keys=True),
-        keys=names(spec.keys.value),
+        "SELECT 'conflict', {shown}, NULL, NULL, NULL\n"
+        "  FROM (SELECT {by} FROM (\n"
+        "    SELECT DISTINCT {row} FROM {among}) AS variants\n"
+        "    GROUP BY {by} HAVING count(*) > 1) AS conflicts",
+        shown=shown,
+        by=names(by),
         row=join(", ", row),
-        match=match(spec, "r", "b"),
+        among=among,
     )

@@ -8,11 +8,12 @@ the splice, which looks at their history.
 from __future__ import annotations
 
 from pgflow.plan.batch import batch_ctes
-from pgflow.plan.comparison import comparable, differ, match, missing
+from pgflow.plan.comparison import differ, match, missing
 from pgflow.plan.delta import (
     DELTA,
     DeltaShape,
     changes_cte,
+    conflicts,
     fillers,
     reached,
     repeated_cte,
@@ -238,20 +239,8 @@ def _together(spec: SyncSpec, shape: DeltaShape) -> Sql:
 
 def _conflicts(spec: SyncSpec, shape: DeltaShape) -> Sql:
     """Keys for which one instant of the batch has rows that differ."""
-    row = (
-        sql("{value} AS {alias}", value=comparable(spec, column, "b"), alias=name(column))
-        for column in spec.delivered
-    )
-    return sql(
-        "SELECT 'conflict', {fillers}, NULL, NULL, NULL\n"
-        "  FROM (SELECT {keys}, {event}\n"
-        "          FROM (SELECT DISTINCT {row} FROM several AS b) AS variants\n"
-        "    GROUP BY {keys}, {event} HAVING count(*) > 1) AS conflicts",
-        fillers=_at_instant(spec, shape),
-        keys=names(spec.keys.value),
-        event=name(event_column(spec)),
-        row=join(", ", row),
-    )
+    by = (*spec.keys.value, event_column(spec))
+    return conflicts(spec, raw("several AS b"), by, _at_instant(spec, shape))
 
 
 def _at_instant(spec: SyncSpec, shape: DeltaShape) -> Sql:
