@@ -46,6 +46,15 @@ class Case:
         return self.script not in ("append.sql",)
 
     @property
+    def written(self) -> int:
+        """How many percent of the target's rows a run writes."""
+        if not self.filled or self.mode == "truncate":
+            return 100
+        rows = self.changed + self.missing + self.fresh
+        # A version is written and another one closed, beside all the old ones.
+        return rows * 2 // (OLD_VERSIONS + 1) if self.history else rows
+
+    @property
     def history(self) -> bool:
         """Whether the target keeps versions."""
         return self.mode == "scd2"

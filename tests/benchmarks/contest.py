@@ -31,6 +31,9 @@ _RUNS = ("_batch_id", "_closed_batch_id")
 Ready = tuple[int, Callable[[], UUID | None]]
 Side = Callable[[Case, URL], AbstractContextManager[Ready]]
 
+#: Percent of the target beyond which a run leaves new statistics behind.
+_LARGE = 10
+
 #: What a process that runs for a while knows already: the catalogue's rows on these tables.
 _WARM = "EXPLAIN SELECT FROM bench.source JOIN bench.target USING (id), pgflow.runs"
 
@@ -42,10 +45,12 @@ class Outcome:
     Attributes:
         counts: The counts in the history.
         content: How many rows the target has, and a hash over all of them.
+        analyzed: Whether the target's statistics are as new as its rows.
     """
 
     counts: tuple[int, ...]
     content: tuple[int, ...]
+    analyzed: bool
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,8 @@ def by_hand(case: Case, url: URL) -> Iterator[Ready]:
 
     def work() -> UUID:
         run_id = uuid4()
-        for script in ("begin.sql", case.script):
+        analyze = ("analyze.sql",) if case.written > _LARGE else ()
+        for script in ("begin.sql", case.script, *analyze):
             run(connection, script, run_id=run_id, instant=INSTANT, mode=case.mode)
         return run_id
 
@@ -155,7 +161,16 @@ def outcome(url: URL, run_id: UUID | None) -> Outcome:
             " AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
         ).fetchall()
         fingerprint = connection.execute(_fingerprint([c for (c,) in columns], run_id)).fetchone()
-    return Outcome(tuple(counts or ()), tuple(fingerprint or ()))
+        analyzed = connection.execute(_ANALYZED).fetchone()
+    return Outcome(tuple(counts or ()), tuple(fingerprint or ()), bool(analyzed and analyzed[0]))
+
+
+#: Every statement reports itself when its transaction ends, so this sees all of them.
+_ANALYZED = """
+SELECT n_mod_since_analyze = 0 AND analyze_count > 0
+  FROM pg_stat_user_tables
+ WHERE relid = 'bench.target'::regclass
+"""
 
 
 def _fingerprint(columns: list[str], run_id: UUID | None) -> sql.Composed:
