@@ -177,8 +177,8 @@ def remember_short(table: Table, item: ForeignKey) -> None:
 
 def referrers(table: Table) -> Iterator[sa.ForeignKeyConstraint]:
     """Yield the foreign keys of the MetaData that refer to a table."""
-    for other in table.metadata.tables.values():
-        for constraint in other.foreign_key_constraints if other.foreign_keys else ():
+    for other in [each for each in table.metadata.tables.values() if each.foreign_keys]:
+        for constraint in other.foreign_key_constraints:
             if _refers_to(constraint, table):
                 yield constraint
 

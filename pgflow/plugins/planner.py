@@ -31,6 +31,8 @@ from pgflow.plugins.sync_keys import (
 from pgflow.resolve.context import FactoryContext
 from pgflow.resolve.plugin import Plugin, produces, requires
 
+#: Spells types; making one costs as much as declaring a column.
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped upstream
 _LENGTH = re.compile(r"\A(VARCHAR|CHARACTER VARYING|CHAR|CHARACTER|BIT VARYING|BIT)\(\d+\)", re.I)
 _WITHOUT_LENGTH = {
     "VARCHAR": "character varying",
@@ -118,8 +120,7 @@ def _fills_itself(column: Column[Any]) -> bool:
 
 def cast_type(kind: TypeEngine[Any]) -> str:
     """Return the SQL type to cast to, without a length that a cast would silently apply."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped upstream
-    text = kind.compile(dialect=dialect)
+    text = kind.compile(dialect=_DIALECT)
     found = _LENGTH.match(text)
     if found is None:
         return text.lower() if text.isupper() else text

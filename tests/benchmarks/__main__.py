@@ -65,11 +65,12 @@ def _lines(url: URL, options: argparse.Namespace) -> Iterator[Line]:
 
 
 def _client_lines(url: URL) -> Iterator[Line]:
-    floor, bare, script_floor, script = client.import_seconds(
-        client.FLOOR, "import pgflow", client.SCRIPT_FLOOR, client.SCRIPT
+    floor, bare, script_floor, script, creating = client.import_seconds(
+        client.FLOOR, "import pgflow", client.SCRIPT_FLOOR, client.SCRIPT, client.CREATING
     )
     yield budgets.judge_import("import pgflow", bare, floor)
-    yield budgets.judge_import("import what a script uses", script, script_floor)
+    yield budgets.tell_import("import what a script uses", script, script_floor)
+    yield budgets.tell_import("the same with create_all", creating, script_floor)
     for kind in ("tables", "pipelines"):
         seconds = client.factories(kind)
         what = f"1000 {kind}, declared and resolved"

@@ -78,11 +78,16 @@ def tell_seconds(what: str, seconds: float) -> Line:
 
 def judge_import(what: str, seconds: float, floor: float) -> Line:
     """Judge the time of an import beside that of what pgflow stands on."""
-    text = (
+    text = str(tell_import(what, seconds, floor))
+    return _judge(text, seconds / floor, IMPORT, f"{IMPORT:.1f}")
+
+
+def tell_import(what: str, seconds: float, floor: float) -> Line:
+    """Tell the time of an import that has no limit."""
+    return Line(
         f"{what:<{_WIDTHS[0]}}{seconds * 1000:>9.1f} ms, {seconds / floor:.2f} of the "
         f"{floor * 1000:.1f} ms of what it stands on"
     )
-    return _judge(text, seconds / floor, IMPORT, f"{IMPORT:.1f}")
 
 
 def judge_copy(hand: float | None, copied: float, whole: float, rows: int) -> Line:

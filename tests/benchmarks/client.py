@@ -14,7 +14,9 @@ from tests.benchmarks.databases import Databases
 from tests.benchmarks.meter import Meter, median_wall
 
 #: What a script imports that declares a table and a pipeline and runs it.
-SCRIPT = "import pgflow; pgflow.table, pgflow.pipeline, pgflow.create_all; import pgflow.types"
+SCRIPT = "import pgflow; pgflow.table, pgflow.pipeline; import pgflow.types"
+#: What one imports that also creates its tables, which Alembic's machinery does.
+CREATING = f"{SCRIPT}; pgflow.create_all"
 #: What pgflow stands on, without and with what the first engine imports.
 FLOOR = "import sqlalchemy, psycopg"
 SCRIPT_FLOOR = "import sqlalchemy, psycopg, sqlalchemy.dialects.postgresql.psycopg"
