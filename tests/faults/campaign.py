@@ -150,6 +150,8 @@ class Campaign:
             problems, statuses = reckon(connection, self.targets, self.longest)
         self.outcome.problems += problems
         self.outcome.statuses.update(statuses)
+        faulty = self.cluster.log.read_text().count("was terminated by signal 11")
+        self.outcome.happened["segmentation faults of the server"] += faulty
 
     # -- faults -----------------------------------------------------------------------
 
@@ -170,9 +172,9 @@ class Campaign:
 
     def _terminate(self) -> None:
         """End the server process of a run that is at work at this moment."""
-        with self._connection() as connection:
-            deadline = time.monotonic() + 20
-            while time.monotonic() < deadline:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            with contextlib.suppress(psycopg.OperationalError), self._connection() as connection:
                 found = connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity"
                     " WHERE application_name LIKE 'pgflow %' ORDER BY random() LIMIT 1) AS run"
@@ -190,7 +192,15 @@ class Campaign:
     # -- parts ------------------------------------------------------------------------
 
     def _connection(self) -> psycopg.Connection:
-        return psycopg.connect(self.conninfo, autocommit=True)
+        """Connect, also where the server has to recover first: it may crash unasked, too."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return psycopg.connect(self.conninfo, autocommit=True)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     @contextlib.contextmanager
     def _nest(self) -> Iterator[subprocess.Popen[str]]:
