@@ -13,8 +13,18 @@ if TYPE_CHECKING:
     from pgflow.connections.registry import connect, engine
     from pgflow.declare.items import Check, ForeignKey, Index, Unique
     from pgflow.declare.lookups import Lookup
-    from pgflow.declare.markers import backfill, natural_key, nullable, pk, renamed_from
+    from pgflow.declare.markers import (
+        backfill,
+        check,
+        comment,
+        natural_key,
+        nullable,
+        pk,
+        renamed_from,
+        server_default,
+    )
     from pgflow.declare.rows import CSV, JSONLines, Parquet, Rows
+    from pgflow.declare.schedule import Schedule
     from pgflow.declare.sources import Query, SourceTable
     from pgflow.declare.targets import Target, target
     from pgflow.decorators import metadata, pipeline, register_table, table
@@ -63,6 +73,7 @@ _HOMES = {
     "Query": "declare.sources",
     "ResourceFactory": "factory",
     "Rows": "declare.rows",
+    "Schedule": "declare.schedule",
     "SimpleTable": "factories.simple",
     "SourceTable": "declare.sources",
     "SyncResult": "run.result",
@@ -72,6 +83,8 @@ _HOMES = {
     "as_of": "factories.as_of",
     "backfill": "declare.markers",
     "cancel_runs": "run.recovery.cancellation",
+    "check": "declare.markers",
+    "comment": "declare.markers",
     "connect": "connections.registry",
     "contributes": "resolve.plugin",
     "create_all": "alembic.apply",
@@ -88,6 +101,7 @@ _HOMES = {
     "relink": "factories.relink",
     "renamed_from": "declare.markers",
     "requires": "resolve.plugin",
+    "server_default": "declare.markers",
     "singleton": "resolve.plugin",
     "sync_all": "project",
     "table": "decorators",
@@ -114,6 +128,7 @@ __all__ = [
     "Query",
     "ResourceFactory",
     "Rows",
+    "Schedule",
     "SimpleTable",
     "SourceTable",
     "SyncResult",
@@ -123,6 +138,8 @@ __all__ = [
     "as_of",
     "backfill",
     "cancel_runs",
+    "check",
+    "comment",
     "connect",
     "contributes",
     "create_all",
@@ -139,6 +156,7 @@ __all__ = [
     "relink",
     "renamed_from",
     "requires",
+    "server_default",
     "singleton",
     "sync_all",
     "table",

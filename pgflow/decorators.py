@@ -9,11 +9,13 @@ from typing import Any, TypeVar, Unpack, cast, overload
 from sqlalchemy import Column, MetaData
 
 from pgflow.declare.resource import SyncDefaults, sync_defaults
+from pgflow.declare.schedule import Schedule
 from pgflow.declare.table_class import TableClass, read_class
 from pgflow.emit.history import mark_mapped
 from pgflow.errors import InvalidColumn, MissingMetaData, TableError
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import SimpleTable, TableFactory
+from pgflow.observe.failure import Failure
 from pgflow.plugins.pk import ColumnPKPlugin
 from pgflow.resolve.config import Config
 from pgflow.resolve.keys import PK
@@ -121,9 +123,10 @@ def pipeline(
     connection: Any = None,
     source_connection: Any = None,
     target_connection: Any = None,
-    schedule: str | None = None,
+    schedule: str | Schedule | None = None,
     continue_on_failure: bool = False,
     tags: Sequence[str] = (),
+    on_failure: Callable[[Failure], object] | None = None,
     config: Config | None = None,
     plugins: Sequence[PluginSource] | None = None,
     extra_plugins: Sequence[PluginSource] | None = None,
@@ -146,9 +149,10 @@ def pipeline(
         connection: The connection of both ends: a name, a URL or an engine.
         source_connection: The source's, where it differs.
         target_connection: The targets'.
-        schedule: A cron expression of five fields.
+        schedule: A cron expression of five fields, or a `pgflow.Schedule`.
         continue_on_failure: Whether later targets run after one has failed.
         tags: Labels for selecting pipelines.
+        on_failure: Called with a `Failure` for each target whose run failed for good.
         config: Configuration in force; by default the one attached to the MetaData.
         plugins: In place of the default plugins.
         extra_plugins: Beside them.
@@ -178,6 +182,7 @@ def pipeline(
             schedule=schedule,
             continue_on_failure=continue_on_failure,
             tags=tags,
+            on_failure=on_failure,
             config=config,
             plugins=plugins,
             extra_plugins=extra_plugins,

@@ -54,7 +54,11 @@ class InvalidSource(DeclarationError):
 
 
 class MissingParameter(PgflowError, TypeError):
-    """A run was given too few, unknown or unreadable parameters."""
+    """A run was given too few parameters, or those that `InvalidParameter` is about."""
+
+
+class InvalidParameter(MissingParameter):
+    """A run was given a parameter that its pipeline does not have, or a value of another type."""
 
 
 class MissingMergeKey(DeclarationError):
@@ -82,6 +86,18 @@ class UnknownConnection(PgflowError, LookupError):
 
 class MalformedSettings(PgflowError, ValueError):
     """A settings file is not valid TOML, or one of its entries has the wrong shape.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, message: str, *, path: str):
+        super().__init__(message)
+        self.path = path
+
+
+class UnwritableSettings(PgflowError, OSError):
+    """A settings file cannot be written; it stands as it was.
 
     Attributes:
         path: The file.
@@ -125,6 +141,10 @@ class BadCredentials(PgflowError, TypeError):
 
 
 # --- the embedded server -------------------------------------------------------------
+
+
+class NotAConnection(PgflowError, TypeError):
+    """What was given as a connection names no database: an open connection, an async engine."""
 
 
 class MissingServerBinaries(PgflowError, ImportError):
@@ -767,7 +787,7 @@ class UnsuitablePath(PgflowError):
 
 
 class InvalidInstant(PgflowError, ValueError):
-    """`effective_at` is no timezone-aware instant."""
+    """What a run, `as_of()` or `relink()` was given is no instant: give an aware datetime."""
 
 
 class StalePosition(PgflowError):
@@ -806,11 +826,23 @@ class OutcomeUnknown(PgflowError):
 
 
 class RunCancelled(PgflowError):
-    """The run's own process wanted it to end: `pgflow.cancel_runs()` was called."""
+    """The run's own process wanted it to end: by `cancel_runs()`, or with the task that awaits."""
 
 
 class RunLost(PgflowError):
     """A run's own record vanished before it could be completed."""
+
+
+class UnknownRun(PgflowError, LookupError):
+    """The history has no run of that id, or several whose ids begin like that."""
+
+
+class ReadOnlyHistory(PgflowError):
+    """Somebody tried to write the history of runs through its model; only runs write it."""
+
+
+class MissingExtra(PgflowError, ImportError):
+    """A part of pgflow needs a package that is not installed: install the extra that it names."""
 
 
 # --- projects ------------------------------------------------------------------------
@@ -886,6 +918,20 @@ class PipelineCycle(DeclarationError):
     def __init__(self, message: str, *, chain: tuple[str, ...]) -> None:
         super().__init__(message)
         self.chain = chain
+
+
+class CannotRepeat(PgflowError):
+    """A run that failed cannot be repeated as it was: the history does not hold all that it needs.
+
+    Attributes:
+        pipeline: The pipeline.
+        parameter: The run parameter that cannot be given again.
+    """
+
+    def __init__(self, message: str, *, pipeline: str, parameter: str) -> None:
+        super().__init__(message)
+        self.pipeline = pipeline
+        self.parameter = parameter
 
 
 class TargetsFailed(PgflowError):
@@ -974,10 +1020,10 @@ class MigrationCycle(MigrationRefused):
 
 
 class FilesExist(PgflowError):
-    """`pgflow init` found files where it would write its own; it has written nothing.
+    """A command found files where it would write its own; it has written nothing.
 
     Attributes:
-        directory: The project's directory.
+        directory: The directory.
         files: The files that are there.
     """
 
@@ -1145,6 +1191,65 @@ class UnknownRole(DeclarationError, LookupError):
     def __init__(self, message: str, *, role: str) -> None:
         super().__init__(message)
         self.role = role
+
+
+# --- schedules -----------------------------------------------------------------------
+
+
+class NotScheduled(PgflowError, LookupError):
+    """Nothing that was asked for has a `schedule=`, or an instant is none of its schedule's."""
+
+
+class MissingWorkerExtra(PgflowError, ImportError):
+    """Workers need the package procrastinate: `pip install 'pgflow[worker]'`."""
+
+
+class MissingQueue(PgflowError):
+    """The database has no queue for workers yet: `pgflow worker --init` creates it.
+
+    Attributes:
+        schema: Where it was looked for.
+    """
+
+    def __init__(self, message: str, *, schema: str) -> None:
+        super().__init__(message)
+        self.schema = schema
+
+
+class OtherQueue(PgflowError):
+    """The queue has a layout that the installed procrastinate does not work with.
+
+    Attributes:
+        schema: Where it is.
+        found: Its layout.
+        expected: The layout that procrastinate works with.
+    """
+
+    def __init__(self, message: str, *, schema: str, found: str | None, expected: str) -> None:
+        super().__init__(message)
+        self.schema = schema
+        self.found = found
+        self.expected = expected
+
+
+class PoolerBetween(PgflowError):
+    """A worker needs sessions of its own, and a pooler shares them out: give `direct_dsn=`."""
+
+
+class WorkerLost(PgflowError):
+    """The worker that ran a firing died, more often than the firing may be tried again."""
+
+
+class CannotExport(PgflowError):
+    """A schedule, or a name, cannot be said exactly in the words of another scheduler.
+
+    Attributes:
+        pipeline: The pipeline.
+    """
+
+    def __init__(self, message: str, *, pipeline: str) -> None:
+        super().__init__(message)
+        self.pipeline = pipeline
 
 
 # --- the demo ------------------------------------------------------------------------

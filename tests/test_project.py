@@ -15,6 +15,7 @@ from pgflow.connections.registry import dispose
 from pgflow.errors import (
     BatchError,
     DuplicatePipeline,
+    InvalidOption,
     MalformedSettings,
     MissingParameter,
     ModuleFailed,
@@ -261,7 +262,12 @@ def test_sync_all_stops_at_a_failure_and_says_what_was_done(
     )
     project = prepare(home, database, write(text))
     with pytest.raises(BatchError) as caught:
-        sync_all()
-    assert caught.value.__notes__ == ["sync_all stopped at 'b'; synced before: a; not run: c."]
+        sync_all(workers=1)
+    assert caught.value.__notes__ == ["sync_all stopped at 'b'; synced: a; not run: c."]
+    with pytest.raises(BatchError) as caught:
+        sync_all(workers=3)
+    assert caught.value.__notes__ == ["sync_all stopped at 'b'; synced: a, c; not run: none."]
+    with pytest.raises(InvalidOption, match="workers=0 runs nothing"):
+        sync_all(workers=0)
     assert project.pipeline("a").sync().unchanged == 1
-    assert project.pipeline("c").sync().inserted == 1
+    assert project.pipeline("c").sync().unchanged == 1

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import types
+from datetime import date
+from itertools import pairwise
 
 import pytest
-from sqlalchemy import BigInteger, Column, MetaData, Text, column, select, table
+from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, Text, column, select, table
+from sqlalchemy_declarative_extensions import View, register_view
 
+from pgflow.alembic import declare_sql
 from pgflow.declare.lookups import Lookup
 from pgflow.declare.sources import Query, SourceTable
 from pgflow.declare.targets import Target
 from pgflow.decorators import table as table_decorator
-from pgflow.errors import PipelineCycle, UnknownPipeline, UnknownTable
+from pgflow.errors import InvalidSource, PipelineCycle, UnknownPipeline, UnknownTable
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import SimpleTable
 from pgflow.plugins import ColumnPKPlugin
 from pgflow.project import Project
 from pgflow.project.contents import find
-from pgflow.project.order import ordered
+from pgflow.project.order import arranged, ordered
+from pgflow.project.reading import Reading, reading
 from pgflow.types import BigInt
 
 # --- finding and choosing ------------------------------------------------------------
@@ -127,6 +132,26 @@ def test_a_reader_comes_after_the_writer(source: object) -> None:
     assert names(ordered([report, raw])) == ["raw", "report"]
 
 
+def test_whoever_reads_a_declared_view_reads_what_is_below_it() -> None:
+    """Views on views, materialized ones, and those of SQLAlchemy's are seen through."""
+    metadata = MetaData()
+    report = pipeline("report", metadata, "TABLE warehouse.newest")
+    raw, stock = pipeline("raw", metadata), pipeline("stock", metadata)
+    other = pipeline("other", metadata, "TABLE shown.stock")
+    unknown = pipeline("unknown", metadata, "TABLE warehouse.elsewhere")
+    declare_sql(
+        metadata,
+        "CREATE VIEW warehouse.newest AS SELECT * FROM shown.raw;"
+        " CREATE MATERIALIZED VIEW shown.raw AS SELECT * FROM warehouse.raw;"
+        " CREATE FUNCTION shown.review() RETURNS int RETURN 1;",
+    )
+    stocked = table("stock", column("id"), schema="warehouse")
+    register_view(metadata, View("stock", select(stocked), "shown"))
+    register_view(metadata, View("elsewhere", "SELECT * FROM", "warehouse"))
+    given = [report, other, unknown, stock, raw]
+    assert names(ordered(given)) == ["raw", "report", "stock", "other", "unknown"]
+
+
 def test_names_without_schema_are_in_public() -> None:
     """A bare name in SQL means public, and no table of another schema."""
     metadata = MetaData()
@@ -147,8 +172,120 @@ def test_the_same_name_on_another_connection_is_another_table() -> None:
     assert names(ordered([same, raw])) == ["raw", "same"]
 
 
+def test_what_a_function_returns_literally_counts() -> None:
+    """A reader whose SQL stands in its function comes after the writer; nobody calls it."""
+    metadata = MetaData()
+
+    def body(conn: object, *, day: date) -> str:
+        assert conn == "never", "called"
+        return "SELECT id, v FROM warehouse.raw WHERE day = :day"
+
+    report = Pipeline("report", target=make_table("report", metadata), mode="merge", body=body)
+    raw = pipeline("raw", metadata)
+    assert names(ordered([report, raw])) == ["raw", "report"]
+    assert reading(report) == Reading((("default", "warehouse", "raw"),), True, ("default",))
+
+
+def test_a_declared_source_counts_where_the_function_may_leave_it_in_force() -> None:
+    """A function that always returns SQL has `source_table=` never read, an empty one always."""
+    metadata = MetaData()
+
+    def sql(conn: object) -> str:
+        return "SELECT 1 AS id, NULL AS v"
+
+    def nothing() -> None:
+        pass
+
+    made = [
+        Pipeline(
+            body.__name__,
+            target=make_table(body.__name__, metadata),
+            mode="merge",
+            source_table="warehouse.raw",
+            body=body,
+        )
+        for body in (sql, nothing)
+    ]
+    raw = pipeline("raw", metadata)
+    assert names(ordered([*made, raw])) == ["sql", "raw", "nothing"]
+
+
+def test_sql_that_cannot_be_parsed_is_refused_where_it_is_declared() -> None:
+    """A function's text may never be returned, so it is only not known what it reads."""
+    metadata = MetaData()
+
+    def body(conn: object) -> str:
+        return "SELEC 1"
+
+    told = Pipeline("told", target=make_table("told", metadata), mode="merge", body=body)
+    assert not reading(told).known
+    assert names(ordered([told])) == ["told"]
+    with pytest.raises(InvalidSource, match="declared"):
+        ordered([pipeline("declared", metadata, "SELEC 1")])
+
+
+def test_a_name_with_its_database_is_a_table_of_this_one() -> None:
+    """PostgreSQL takes database.schema.table for the database that it is connected to."""
+    metadata = MetaData()
+    report = pipeline("report", metadata, 'SELECT * FROM db.warehouse."raw"')
+    assert names(ordered([report, pipeline("raw", metadata)])) == ["raw", "report"]
+
+
+def test_a_query_knows_best_where_it_is_read() -> None:
+    """The connection of a query goes before that of its pipeline, and that before the targets'."""
+    metadata = MetaData()
+    query = Query("TABLE warehouse.raw", connection="default")
+    report = pipeline("report", metadata, query, source_connection="crm")
+    far = Pipeline(
+        "far",
+        targets=[Target(make_table("far", metadata), target_connection="mart")],
+        mode="merge",
+        source=SourceTable("warehouse.raw"),
+    )
+    assert reading(report).connections == ("default",)
+    assert reading(far).connections == ("default",)
+    assert names(ordered([report, far, pipeline("raw", metadata)])) == ["raw", "report", "far"]
+
+
+def test_tables_that_foreign_keys_lead_to_come_first_if_nothing_speaks_against_it() -> None:
+    """A child waits for its parent; a source that says the contrary wins; no circle is made."""
+    metadata = MetaData()
+
+    def child(name: str, parent: str, source: str) -> Pipeline:
+        parents = Column("parent", BigInteger, ForeignKey(f"warehouse.{parent}.id"))
+        key = ColumnPKPlugin(Column("id", BigInteger))
+        target = SimpleTable(
+            name, "warehouse", metadata, [parents, Column("v", Text)], plugins=[key]
+        )
+        return Pipeline(name, target=target, mode="merge", source=source)
+
+    orders = child("orders", "customers", "SELECT 1 AS id, 1 AS parent, '' AS v")
+    customers = pipeline("customers", metadata)
+    assert names(ordered([orders, customers])) == ["customers", "orders"]
+    derived = child("derived", "orders", "SELECT 1 AS id, 1 AS parent, '' AS v")
+    first = pipeline("first", metadata, SourceTable("warehouse.derived"))
+    assert names(ordered([first, derived, orders, customers])) == [
+        "customers",
+        "orders",
+        "derived",
+        "first",
+    ]
+    mutual = [child("a", "b", "SELECT 1 AS id"), child("b", "a", "SELECT 1 AS id")]
+    assert names(ordered(mutual)) == ["b", "a"]
+
+
+def test_a_long_chain_is_ordered() -> None:
+    """However many pipelines stand in a row, the order is found."""
+    chain = [f"p{number}" for number in range(5000)]
+    before = {name: (previous,) for previous, name in pairwise(chain)} | {"p0": ()}
+    assert arranged(reversed(chain), before, {}) == tuple(chain)
+    with pytest.raises(PipelineCycle) as caught:
+        arranged(chain, before | {"p0": ("p4999",)}, {})
+    assert len(caught.value.chain) == 5001
+
+
 def test_functions_are_not_called_for_the_order() -> None:
-    """A pipeline whose function makes the SQL keeps its place, and its function is left alone."""
+    """A pipeline whose function computes its SQL keeps its place, and is left alone."""
     metadata = MetaData()
 
     def body(conn: object) -> str:

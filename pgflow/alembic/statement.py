@@ -12,6 +12,7 @@ class Hazard(Enum):
     REWRITES = "rewrites the table"
     EXCLUSIVE = "takes ACCESS EXCLUSIVE"
     SCANS = "reads the whole table"
+    STOPS_WRITERS = "nobody writes to the table meanwhile"
     WRITES = "writes rows of the table; its triggers fire"
     DELETES = "deletes data"
     NO_TRANSACTION = "cannot run in a transaction"

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, text
 
 from pgflow.cli.failures import OK, UNUSABLE, sentence
 from pgflow.cli.output import Output
 from pgflow.connections.dsn import read_dsn
-from pgflow.connections.registry import describe, engine
-from pgflow.connections.settings import find_entry, known_names
+from pgflow.connections.registry import describe, describe_open, engine
+from pgflow.connections.settings import find_entry, known_names, mentions
 from pgflow.errors import PgflowError
 from pgflow.observe.listing import Listing
 
-_WRAPPING = frozenset({"said by", "leads to", "where"})
+_WRAPPING = frozenset({"said by", "leads to", "instead of", "where"})
 
 
 def show_connections(output: Output, *, as_json: bool) -> int:
     """Write every known connection, where it is said and where it leads; open none."""
-    found = [_entry(name, place) for name, place in known_names().items()]
+    found = [_entry(name, places) for name, places in mentions().items()]
     if as_json:
         output.json(found)
     elif found:
-        rows = tuple((each["name"], each["place"], each["leads_to"]) for each in found)
-        output.listing(Listing(("connection", "said by", "leads to"), rows, wrapping=_WRAPPING))
+        rows = tuple(
+            (each["name"], each["place"], each["leads_to"], "; ".join(each["instead_of"]))
+            for each in found
+        )
+        headings = ("connection", "said by", "leads to", "instead of")
+        faint = frozenset({"instead of"})
+        output.listing(Listing(headings, rows, faint=faint, wrapping=_WRAPPING))
     else:
         output.note("no connection is known; see pgflow connections --help")
     return OK
@@ -51,13 +57,15 @@ def probe_connections(output: Output, name: str | None, *, as_json: bool) -> int
     return UNUSABLE if any(answer["error"] for answer in answers) else OK
 
 
-def _entry(name: str, place: str) -> dict[str, str]:
+def _entry(name: str, places: Sequence[str]) -> dict[str, Any]:
+    """The first place decides; what the others say of the name is not read."""
+    place, *others = places
     try:
         url = read_dsn(find_entry(name).dsn, place).url
         leads_to = url.render_as_string(hide_password=True)
     except PgflowError as error:
         leads_to = f"cannot be used: {error}"
-    return {"name": name, "place": place, "leads_to": leads_to}
+    return {"name": name, "place": place, "leads_to": leads_to, "instead_of": others}
 
 
 def _probe(name: str) -> dict[str, Any]:
@@ -66,18 +74,19 @@ def _probe(name: str) -> dict[str, Any]:
     try:
         found = engine(name)
         answer["where"] = str(describe(found))
-        answer["server"] = _server(found)
+        with found.connect() as connection:
+            answer["server"] = _server(connection)
+            answer["where"] = str(describe_open(connection))
     except Exception as error:  # each connection is told apart, whatever its driver raises
         answer["error"] = sentence(error)
     answer["seconds"] = round(time.perf_counter() - begun, 3)
     return answer
 
 
-def _server(found: Engine) -> str:
-    with found.connect() as connection:
-        connection.execute(text("SELECT 1"))
-        version = connection.dialect.server_version_info
-    return f"{found.dialect.name} {'.'.join(map(str, version or ()))}".strip()
+def _server(connection: Connection) -> str:
+    connection.execute(text("SELECT 1"))
+    version = connection.dialect.server_version_info
+    return f"{connection.dialect.name} {'.'.join(map(str, version or ()))}".strip()
 
 
 def _answer_listing(answers: list[dict[str, Any]]) -> Listing:

@@ -21,6 +21,7 @@ from pgflow.plugins.sync_keys import CHECKS
 from pgflow.project.order import Relation as Place
 from pgflow.project.order import looks_up, reads, writes
 from pgflow.project.project import Project
+from pgflow.project.reading import reading
 
 #: The modes that never write a row that is there.
 _INSERTING = ("append", "truncate")
@@ -76,7 +77,7 @@ def _work(pipelines: Iterable[Pipeline], connection: str, database: Engine, defa
         for declared, schema, name in (*reads(pipeline), *looks_up(pipeline), *_refers(pipeline)):
             if _is_same(declared, connection, database):
                 read.add((schema or default, name))
-        if pipeline.spec.source is None:
+        if not reading(pipeline).known:
             remarks.append(
                 f"{pipeline.name} reads what its function says: grant SELECT on that as well."
             )

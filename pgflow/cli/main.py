@@ -8,18 +8,32 @@ from typing import Annotated
 
 import typer
 
-from pgflow.cli import contracts, migrations, positions, signals
-from pgflow.cli.command import command
+from pgflow.cli import (
+    connection_commands,
+    contracts,
+    drawing,
+    examples,
+    extensions,
+    history_commands,
+    migrations,
+    positions,
+    scheduling,
+    signals,
+)
+from pgflow.cli.command import command, run
+from pgflow.cli.durations import moment
 from pgflow.cli.options import (
     All,
-    Connection,
     Continue,
     EffectiveAt,
+    Exclude,
     Format,
     Modules,
     Names,
     OutputFormat,
     Parameters,
+    PreviewFormat,
+    Workers,
     instant,
     parameters,
 )
@@ -27,7 +41,8 @@ from pgflow.cli.output import Output
 
 app = typer.Typer(
     name="pgflow",
-    help="PostgreSQL tables and pipelines as composable factories.",
+    help="PostgreSQL tables and pipelines as composable factories.\n\nBegin with pgflow demo, or "
+    "with pgflow init in an empty directory. The help of each command ends with examples.",
     epilog="Exit codes: 0 all good, 1 a run failed, 2 wrong usage, 3 a declaration, module or "
     "connection cannot be used, 130 interrupted, 143 terminated.",
     no_args_is_help=True,
@@ -36,11 +51,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-connections = typer.Typer(help="Look at connections.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(connections, name="connections")
+history_commands.add_commands(app)
+connection_commands.add_commands(app)
 migrations.add_commands(app)
 positions.add_commands(app)
 contracts.add_commands(app)
+scheduling.add_commands(app)
+drawing.add_commands(app)
 
 
 def main() -> None:
@@ -52,9 +69,18 @@ def main() -> None:
             reconfigure(errors="replace")
     signals.end_as_interrupted()
     try:
+        extended = run(Output(debug="--debug" in sys.argv), extend)
+        if extended:
+            sys.exit(extended)
         app(prog_name="pgflow")
     except KeyboardInterrupt as interrupt:
         sys.exit(signals.exit_code(interrupt))
+
+
+def extend() -> int:
+    """Add the commands of the extensions that the project names."""
+    extensions.add_extension_commands(app)
+    return 0
 
 
 def show_version(asked: bool) -> None:
@@ -132,11 +158,21 @@ def preview(
     names: Names = None,
     module: Modules = None,
     all_: All = False,
+    exclude: Exclude = None,
     param: Parameters = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Every statement, also of several targets.")
     ] = False,
-    format: OutputFormat = Format.text,  # noqa: A002  # the option's name
+    analyze: Annotated[
+        bool,
+        typer.Option("--analyze", help="With the server's own plan (EXPLAIN) of each statement."),
+    ] = False,
+    format: Annotated[  # noqa: A002  # the option's name
+        PreviewFormat,
+        typer.Option(
+            "--format", help="How to write it: markdown is for pull requests.", case_sensitive=False
+        ),
+    ] = PreviewFormat.text,
 ) -> int:
     """Show what a sync would do, and why, without writing.
 
@@ -145,8 +181,8 @@ def preview(
     from pgflow.cli.pipelines import preview_pipelines
     from pgflow.cli.selection import select
 
-    chosen = select(names, all_, module, parameters(param))
-    return preview_pipelines(output, chosen, verbose=verbose, as_json=format is Format.json)
+    chosen = select(names, all_, module, parameters(param), exclude)
+    return preview_pipelines(output, chosen, verbose=verbose, analyze=analyze, style=format)
 
 
 @app.command("dry-run")
@@ -156,6 +192,7 @@ def dry_run(
     names: Names = None,
     module: Modules = None,
     all_: All = False,
+    exclude: Exclude = None,
     param: Parameters = None,
     effective_at: EffectiveAt = None,
     format: OutputFormat = Format.text,  # noqa: A002  # the option's name
@@ -169,7 +206,7 @@ def dry_run(
     from pgflow.cli.selection import select
     from pgflow.cli.sync import Order, sync_pipelines
 
-    chosen = select(names, all_, module, parameters(param))
+    chosen = select(names, all_, module, parameters(param), exclude)
     at = instant(effective_at) if effective_at else None
     order = Order(chosen, effective_at=at, dry_run=True, go_on=True)
     return sync_pipelines(output, order, as_json=format is Format.json)
@@ -182,70 +219,70 @@ def sync(
     names: Names = None,
     module: Modules = None,
     all_: All = False,
+    exclude: Exclude = None,
     param: Parameters = None,
     effective_at: EffectiveAt = None,
     continue_: Continue = False,
+    workers: Workers = None,
     format: OutputFormat = Format.text,  # noqa: A002  # the option's name
 ) -> int:
-    """Run pipelines."""
-    from pgflow.cli.selection import select
+    """Run pipelines.
+
+    Readers run after writers, independent ones at the same time. Functions of pipelines are called
+    in threads then, unless --workers is 1.
+    """
+    from pgflow.cli.selection import select_from
     from pgflow.cli.sync import Order, sync_pipelines
 
-    chosen = select(names, all_, module, parameters(param))
-    at = instant(effective_at) if effective_at else None
-    order = Order(chosen, effective_at=at, dry_run=False, go_on=continue_)
+    found = select_from(names, all_, module, parameters(param), exclude)
+    order = Order(
+        found.chosen,
+        effective_at=instant(effective_at) if effective_at else None,
+        dry_run=False,
+        go_on=continue_,
+        workers=workers,
+        project=found.project,
+    )
     return sync_pipelines(output, order, as_json=format is Format.json)
 
 
-@app.command("history")
+@app.command("retry")
 @command
-def history(
+def retry(
     output: Output,
-    name: Annotated[
-        str | None, typer.Argument(help="A pipeline; by default all.", show_default=False)
-    ] = None,
+    names: Names = None,
     module: Modules = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many runs at most.")] = 20,
-    connection: Connection = None,
-    schema: Annotated[str, typer.Option(help="Where pgflow's own tables are.")] = "pgflow",
-    format: OutputFormat = Format.text,  # noqa: A002  # the option's name
-) -> int:
-    """Show the latest runs, latest first."""
-    from pgflow.cli.history import show_history
-
-    return show_history(
-        output,
-        name,
-        module,
-        limit=limit,
-        connection=connection,
-        schema=schema,
-        as_json=format is Format.json,
-    )
-
-
-@connections.command("list")
-@command
-def list_connections(
-    output: Output,
-    format: OutputFormat = Format.text,  # noqa: A002  # the option's name
-) -> int:
-    """List the known connections and where each is said; nothing is opened."""
-    from pgflow.cli.connections import show_connections
-
-    return show_connections(output, as_json=format is Format.json)
-
-
-@connections.command("check")
-@command
-def check_connections(
-    output: Output,
-    name: Annotated[
-        str | None, typer.Argument(help="A connection; by default all.", show_default=False)
+    exclude: Exclude = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGO|INSTANT",
+            help="Only runs that began since: 12h, 7d, or 2013-01-02T00:00:00Z.",
+            show_default=False,
+        ),
     ] = None,
+    earlier: Annotated[
+        bool,
+        typer.Option(
+            "--earlier",
+            help="Also earlier runs that failed with parameters with which none succeeded since.",
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run.")] = False,
+    continue_: Continue = False,
+    workers: Workers = None,
     format: OutputFormat = Format.text,  # noqa: A002  # the option's name
 ) -> int:
-    """Open connections, and say who answers."""
-    from pgflow.cli.connections import probe_connections
+    """Run again what failed last.
 
-    return probe_connections(output, name, as_json=format is Format.json)
+    It gets the parameters that it had. Of several targets those run that failed, and those that
+    were not begun then. Without a NAME all pipelines of the project are looked at.
+    """
+    begun = None if since is None else moment(since)
+    from pgflow.cli.retry import Asked, retry_failed
+
+    asked = Asked(names or (), exclude or (), module, begun, earlier, dry_run, continue_, workers)
+    return retry_failed(output, asked, as_json=format is Format.json)
+
+
+examples.teach(app)

@@ -16,6 +16,14 @@ class Format(StrEnum):
     json = "json"
 
 
+class PreviewFormat(StrEnum):
+    """How a preview is written."""
+
+    text = "text"
+    json = "json"
+    markdown = "markdown"
+
+
 def read_parameter(text: str) -> str:
     """Refuse a `--param` without `=`."""
     if "=" not in text or not text.partition("=")[0].isidentifier():
@@ -61,7 +69,8 @@ Names: TypeAlias = Annotated[
     typer.Argument(
         metavar="NAME",
         help="Pipelines by name, by a pattern such as 'warehouse.*' that fits their names or "
-        "targets, or by tag:TAG.",
+        "targets, by tag:TAG, or by state:failed or state:never. +NAME adds what it depends on, "
+        "NAME+ what depends on it.",
         show_default=False,
     ),
 ]
@@ -97,10 +106,33 @@ EffectiveAt: TypeAlias = Annotated[
     ),
 ]
 Continue: TypeAlias = Annotated[
-    bool, typer.Option("--continue", help="Go on with the next pipeline when one fails.")
+    bool,
+    typer.Option("--continue", help="When one fails, go on with those that do not depend on it."),
 ]
 OutputFormat: TypeAlias = Annotated[
     Format, typer.Option("--format", help="How to write the result.", case_sensitive=False)
+]
+Exclude: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        "-x",
+        metavar="NAME",
+        help="Leave these out; words as for NAME. Repeatable.",
+        show_default=False,
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        "-j",
+        min=1,
+        metavar="N",
+        help="How many pipelines run at the same time; by default one for each processor, four "
+        "at most.",
+        show_default=False,
+    ),
 ]
 Connection: TypeAlias = Annotated[
     str | None,

@@ -7,12 +7,14 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pgflow.observe.listing import Listing
+    from pgflow.observe.preview_text import Line
 
 
 class Output:
@@ -53,11 +55,31 @@ class Output:
         else:
             self.line(str(listing))
 
+    def styled(self, lines: Iterable[Line]) -> None:
+        """Write lines whose pieces have styles, which only a terminal shows; none is cut off."""
+        if not (self.color and _is_terminal(sys.stdout)):
+            from pgflow.observe.preview_text import plain
+
+            for text in plain(lines):
+                self.line(text)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        from pgflow.observe.listing import printable
+
+        console = Console(file=sys.stdout, highlight=False)
+        for line in lines:
+            pieces = ((printable(text, keep="\t"), style) for text, style in line)
+            console.print(Text.assemble(*pieces), soft_wrap=True)
+
     def error(self, text: str, cause: BaseException | None = None) -> None:
         """Write a sentence about a failure, and in debug mode the traceback before it."""
         if self.debug and cause is not None:
             self.note("".join(traceback.format_exception(cause)).rstrip())
         self.note(f"pgflow: {text}")
+        if not self.debug and cause is not None and _has_more_to_say(cause):
+            self.note("  --debug shows the traceback")
 
     @property
     def console(self) -> Console | None:
@@ -67,6 +89,15 @@ class Output:
         from rich.console import Console
 
         return Console(stderr=True, color_system="auto" if self.color else None)
+
+
+def _has_more_to_say(error: BaseException) -> bool:
+    """Whether nobody foresaw the error, so that only its traceback may tell what went wrong."""
+    from pgflow.errors import ModuleFailed, PgflowError, TargetsFailed
+
+    found = error.__cause__ if isinstance(error, (ModuleFailed, TargetsFailed)) else error
+    # What the database says is told whole.
+    return found is not None and not isinstance(found, PgflowError) and not hasattr(found, "orig")
 
 
 def _is_terminal(stream: TextIO) -> bool:

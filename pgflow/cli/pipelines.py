@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pgflow import idents
 from pgflow.cli.failures import FAILED, OK
+from pgflow.cli.options import PreviewFormat
 from pgflow.cli.output import Output
 from pgflow.cli.selection import Chosen
+from pgflow.connections.dsn import is_dsn
 from pgflow.declare.body import Parameter
 from pgflow.declare.options import nearest
-from pgflow.errors import UnknownTable
+from pgflow.errors import InvalidSource, UnknownTable
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import TableFactory
 from pgflow.observe.listing import Listing
+from pgflow.observe.preview_text import lines
 from pgflow.project.contents import label, path
 from pgflow.project.project import Project, names_of, parameters
+from pgflow.project.reading import reading, writes
 
 
 def list_project(
@@ -38,7 +43,7 @@ def list_project(
 def explain_name(output: Output, name: str, modules: Sequence[str] | None, *, as_json: bool) -> int:
     """Write the plugin order of a pipeline, for each of its targets, or of a table."""
     project = Project.load(modules or None)
-    factories = _named(project, name)
+    factories = named_factories(project, name)
     explanations = [(title, factory.explain()) for title, factory in factories]
     if as_json:
         output.json([{**told.to_dict(), "name": title} for title, told in explanations])
@@ -53,20 +58,29 @@ def explain_name(output: Output, name: str, modules: Sequence[str] | None, *, as
 
 
 def preview_pipelines(
-    output: Output, chosen: Sequence[Chosen], *, verbose: bool, as_json: bool
+    output: Output,
+    chosen: Sequence[Chosen],
+    *,
+    verbose: bool,
+    analyze: bool,
+    style: PreviewFormat,
 ) -> int:
     """Write previews; a target that would be refused makes the command fail."""
-    previews = [each.pipeline.preview(**each.values) for each in chosen]
-    if as_json:
+    previews = [each.pipeline.preview(analyze=analyze, **each.values) for each in chosen]
+    if style is PreviewFormat.json:
         output.json([preview.to_dict() for preview in previews])
+    elif style is PreviewFormat.markdown:
+        output.line("\n\n".join(preview.to_markdown() for preview in previews))
     else:
-        shown = [preview.render(verbose=True if verbose else None) for preview in previews]
-        output.line("\n\n".join(shown))
+        for number, preview in enumerate(previews):
+            if number:
+                output.line()
+            output.styled(lines(preview, True if verbose else None))
     return OK if all(preview.ok for preview in previews) else FAILED
 
 
-def _named(project: Project, name: str) -> list[tuple[str, Any]]:
-    """A pipeline's targets, or a table; pipelines come first where both have the name."""
+def named_factories(project: Project, name: str) -> list[tuple[str, Any]]:
+    """Return a pipeline's targets, or a table; pipelines come first where both have the name."""
     if name in project.pipelines:
         targets = project.pipelines[name].sync_targets
         return [(f"{name} -> {label(target.target_table)}", target) for target in targets]
@@ -87,11 +101,32 @@ def _describe(pipeline: Pipeline) -> dict[str, Any]:
         "name": pipeline.name,
         "targets": [label(target.table) for target in spec.targets],
         "modes": [target.options.mode for target in spec.targets],
+        **_described_reading(pipeline),
         "schedule": spec.schedule,
         "parameters": [_spell(parameter) for parameter in parameters(pipeline)],
         "tags": list(spec.tags),
         "description": pipeline.doc,
     }
+
+
+def _described_reading(pipeline: Pipeline) -> dict[str, Any]:
+    """The tables that a pipeline reads, and whether these are all."""
+    try:
+        found = reading(pipeline)
+    except InvalidSource:  # its run says why
+        return {"reads": [], "reads_known": False}
+    here = {relation[0] for relation in writes(pipeline)}
+    reads = [
+        idents.qualify(schema, name) + ("" if where in here else f" ({_where(where)})")
+        for where, schema, name in found.relations
+    ]
+    return {"reads": reads, "reads_known": found.known}
+
+
+def _where(connection: Any) -> str:
+    """Name a connection, without anything secret."""
+    named = isinstance(connection, str) and not is_dsn(connection)
+    return connection if named else "elsewhere"
 
 
 def _spell(parameter: Parameter) -> str:
@@ -116,12 +151,13 @@ def _describe_table(table: TableFactory, project: Project) -> dict[str, Any]:
 
 
 def _pipeline_listing(described: Sequence[dict[str, Any]]) -> Listing:
-    headings = ("pipeline", "targets", "modes", "schedule", "parameters", "description")
+    headings = ("pipeline", "targets", "modes", "reads", "schedule", "parameters", "description")
     rows = tuple(
         (
             each["name"],
             ",".join(each["targets"]),
             ",".join(each["modes"]),
+            ",".join([*each["reads"], *([] if each["reads_known"] else ["?"])]),
             each["schedule"] or "",
             ",".join(each["parameters"]),
             each["description"],
@@ -129,7 +165,7 @@ def _pipeline_listing(described: Sequence[dict[str, Any]]) -> Listing:
         for each in described
     )
     wrapping = frozenset({"description"})
-    minor = ("description", "modes")
+    minor = ("description", "reads", "modes")
     return Listing(headings, rows, faint=frozenset(headings[3:]), minor=minor, wrapping=wrapping)
 
 

@@ -99,7 +99,7 @@ def _listing(rows: Sequence[RejectedRow]) -> Listing:
             row.target,
             row.check_name,
             ", ".join(f"{column}={value}" for column, value in (row.key or {}).items()),
-            json.dumps(row.row, ensure_ascii=False, default=str),
+            json.dumps(row.to_dict()["row"], ensure_ascii=False),
         )
         for row in rows
     )

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import typer
 
 from pgflow.factories.pipeline import Pipeline
+from pgflow.project.batch import Chosen
 from pgflow.project.project import Project, arguments
+
+__all__ = ["Chosen", "Selected", "select", "select_from", "select_one"]
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A pipeline that is to run.
+class Selected:
+    """What was chosen from a project.
 
     Attributes:
-        pipeline: The pipeline.
-        values: Its run parameters.
+        chosen: What is to run, in order.
+        project: All pipelines of the project.
     """
 
-    pipeline: Pipeline
-    values: Mapping[str, Any]
+    chosen: tuple[Chosen, ...]
+    project: tuple[Pipeline, ...] = ()
 
 
 def select(
@@ -30,14 +32,16 @@ def select(
     everything: bool,
     modules: Sequence[str] | None,
     given: Mapping[str, object],
+    exclude: Sequence[str] | None = None,
 ) -> tuple[Chosen, ...]:
     """Load the project and choose from it, and check the parameters before anything runs.
 
     Args:
-        names: Names and patterns.
+        names: Names, patterns and other words.
         everything: Whether `--all` was given.
         modules: What `--module` said.
         given: What `--param` said.
+        exclude: What `--exclude` said.
 
     Returns:
         What is to run, in order.
@@ -46,12 +50,24 @@ def select(
         typer.BadParameter: Neither names nor `--all` were given, or both.
         PgflowError: The project cannot be loaded, a name is unknown, or a parameter is missing.
     """
+    return select_from(names, everything, modules, given, exclude).chosen
+
+
+def select_from(
+    names: Sequence[str] | None,
+    everything: bool,
+    modules: Sequence[str] | None,
+    given: Mapping[str, object],
+    exclude: Sequence[str] | None = None,
+) -> Selected:
+    """Do the same, and return the project's other pipelines too; see `select`."""
     if bool(names) == everything:
         raise typer.BadParameter("give the names of pipelines, or --all for every one.")
     project = Project.load(modules or None)
-    pipelines = project.in_order if everything else project.select(names or ())
-    values = arguments(pipelines, given)
-    return tuple(Chosen(p, own) for p, own in zip(pipelines, values, strict=True))
+    pipelines = project.select(None if everything else names, exclude or ())
+    values = arguments(pipelines, given) if pipelines else ()
+    chosen = tuple(Chosen(p, own) for p, own in zip(pipelines, values, strict=True))
+    return Selected(chosen, tuple(project.pipelines.values()))
 
 
 def select_one(name: str, modules: Sequence[str] | None) -> Pipeline:

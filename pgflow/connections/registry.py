@@ -6,15 +6,17 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from pgflow.connections.dsn import Target, is_dsn, read_dsn
 from pgflow.connections.settings import find_entry
-from pgflow.errors import BadCredentials, MalformedDsn
+from pgflow.errors import BadCredentials, MalformedDsn, NotAConnection
 
 #: What names a database: a connection's name, a connection string, a URL or an engine.
 Connectable: TypeAlias = str | URL | Engine
@@ -42,6 +44,7 @@ class Description:
         port: The port or ports; None if not given.
         database: The database's name; None if not given.
         user: The user's name; None if not given.
+        service: The entry of libpq's service file that says the rest, or None.
     """
 
     dialect: str
@@ -49,6 +52,7 @@ class Description:
     port: str | None
     database: str | None
     user: str | None
+    service: str | None = None
 
     def __str__(self) -> str:
         hosts = self.host.split(",") if self.host else []
@@ -56,11 +60,15 @@ class Description:
         pairs = zip_longest(hosts, ports[: len(hosts)], fillvalue="")
         where = ",".join(f"{host}:{port}" if port else host for host, port in pairs)
         parts = [
-            f"database {self.database!r}" if self.database else "the default database",
+            f"database {self.database!r}" if self.database else self._unnamed,
             f"at {where}" if where else "",
             f"as {self.user}" if self.user else "",
         ]
         return f"{self.dialect} " + " ".join(part for part in parts if part)
+
+    @property
+    def _unnamed(self) -> str:
+        return f"service {self.service!r}" if self.service else "the default database"
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class _Registered:
 
 _registered: dict[str, _Registered] = {}
 _engines: dict[tuple[Target, Credentials | None], Engine] = {}
+_made: WeakKeyDictionary[Engine, tuple[Target, Credentials | None]] = WeakKeyDictionary()
 _guard = threading.RLock()
 
 
@@ -120,6 +129,7 @@ def engine(
 
     Raises:
         UnknownConnection: No place knows the name.
+        NotAConnection: This is something else, such as an open connection or an async engine.
         MalformedDsn: The connection string cannot be read.
         MalformedSettings: A settings file is broken.
         UnsetVariable: The entry uses a variable that is not set.
@@ -137,9 +147,11 @@ def engine(
         else:
             entry = find_entry(wanted)
             wanted, password, origin = entry.dsn, entry.password, entry.origin
-    if isinstance(wanted, Engine):
+    if isinstance(wanted, Engine) and not wanted.dialect.is_async:
         _refuse_credentials(credentials)
         return wanted
+    if not isinstance(wanted, (str, URL)):
+        raise NotAConnection(_not_a_connection(wanted))
     found = _resolve(read_dsn(wanted, origin), origin)
     if password is not None:
         found = Target(found.url.set(password=password), found.secrets)
@@ -185,7 +197,49 @@ def describe(engine: Engine) -> Description:
         port=str(url.port) if url.port else _words(url.query.get("port")),
         database=url.database,
         user=url.username,
+        service=_words(url.query.get("service")),
     )
+
+
+def describe_open(connection: Connection) -> Description:
+    """Say where an open connection really leads, whoever said so: URL, service file or variable.
+
+    Args:
+        connection: A connection. Of databases other than PostgreSQL only the URL is known.
+
+    Returns:
+        The description, complete for PostgreSQL.
+    """
+    said = describe(connection.engine)
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, psycopg.Connection):
+        return said
+    info = driver.info
+    several = "," in (said.host or "")
+    return replace(
+        said,
+        host=said.host or info.host or None,
+        port=said.port if said.port or several else str(info.port),
+        database=info.dbname,
+        user=info.user,
+    )
+
+
+def driver_arguments(engine: Engine) -> dict[str, Any]:
+    """Return what psycopg is given to connect to where an engine leads, for those who do so alone.
+
+    Args:
+        engine: An engine that `engine()` made. Of others only the URL is known.
+
+    Returns:
+        Arguments for the driver, secrets among them; credentials are asked for anew.
+    """
+    target, credentials = _made.get(engine, (Target(engine.url), None))
+    _, found = engine.dialect.create_connect_args(target.url)
+    arguments = {**found, **_CONNECT_ARGS, **target.secrets}
+    if credentials is not None:
+        _asking(credentials)(None, None, (), arguments)
+    return arguments
 
 
 def dispose() -> None:
@@ -194,6 +248,32 @@ def dispose() -> None:
         for each in _engines.values():
             each.dispose()
         _engines.clear()
+
+
+def check_connectable(given: object, owner: str) -> None:
+    """Refuse what can never lead to a database, before anybody connects.
+
+    Args:
+        given: A connection's name, a connection string, a URL, an engine, or None.
+        owner: Who was given it, for the message.
+
+    Raises:
+        NotAConnection: It is something else.
+    """
+    if given is not None and not isinstance(given, (str, URL, Engine)):
+        raise NotAConnection(f"{owner}: {_not_a_connection(given)}")
+
+
+def _not_a_connection(given: object) -> str:
+    """Say what to give in the place of something that names no database."""
+    found = type(given).__name__
+    if isinstance(given, Engine):
+        found = f"the engine of an async driver ({given.url.drivername})"
+    return (
+        f"{found} is no connection. Give a connection's name, a URL, or a SQLAlchemy Engine that "
+        "create_engine() made. An open connection joins its own transaction by "
+        "sync(connection=...); asyncio awaits a run by sync_async()."
+    )
 
 
 def _words(value: str | tuple[str, ...] | None) -> str | None:
@@ -246,6 +326,7 @@ def _create(target: Target, credentials: Credentials | None) -> Engine:
         )
     else:
         created = create_engine(target.url)
+    _made[created] = (target, credentials)
     if credentials is not None:
         event.listen(created, "do_connect", _asking(credentials))
     return created

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,7 @@ class SettingsFile:
     def _expand(self, value: str, entry: str) -> str:
         """Put environment variables in; what they hold is not looked at again."""
 
-        def replacement(match: re.Match[str]) -> str:
-            literal, variable = match.groups()
-            if literal:
-                return match[0][1:]
+        def held(variable: str) -> str:
             if variable not in os.environ:
                 raise UnsetVariable(
                     f"{entry} in {self.path} uses ${{{variable}}}, but the environment variable "
@@ -100,7 +97,7 @@ class SettingsFile:
                 )
             return os.environ[variable]
 
-        return _VARIABLE.sub(replacement, value)
+        return fill(value, held)
 
     def _malformed(self, what: str, title: str) -> MalformedSettings:
         return MalformedSettings(
@@ -108,6 +105,21 @@ class SettingsFile:
             'dsn = "postgresql://user@host/database", and if it is given apart, password = "...".',
             path=str(self.path),
         )
+
+
+def fill(value: str, held: Callable[[str], str]) -> str:
+    """Put something in the place of each `${VAR}`; `$${VAR}` becomes the text `${VAR}`.
+
+    Args:
+        value: A value of a settings file.
+        held: Returns what stands for a variable's name.
+    """
+
+    def replacement(match: re.Match[str]) -> str:
+        literal, variable = match.groups()
+        return match[0][1:] if literal else held(variable)
+
+    return _VARIABLE.sub(replacement, value)
 
 
 def read_settings(path: Path) -> SettingsFile | None:
@@ -168,7 +180,12 @@ def user_settings() -> SettingsFile | None:
     Raises:
         MalformedSettings: The file cannot be read.
     """
-    return read_settings(_user_path())
+    return read_settings(user_path())
+
+
+def user_path() -> Path:
+    """Return where the user's own connections are, whether there is such a file or not."""
+    return Path.home() / ".pgflow" / "connections.toml"
 
 
 def variable(name: str) -> str:
@@ -214,18 +231,32 @@ def known_names() -> dict[str, str]:
     Raises:
         MalformedSettings: A file is broken.
     """
-    listed = {
-        name: f"[connections.{_key(name)}] in {file.path}"
-        for file in reversed(list(_files()))
-        for name in file.connections()
-    }
-    by_variable = {each: name for name in listed for each in reversed(_variables(name))}
+    return {name: places[0] for name, places in mentions().items()}
+
+
+def mentions() -> dict[str, tuple[str, ...]]:
+    """Return every name that can be looked up, and all places that have it, the first one decides.
+
+    Raises:
+        MalformedSettings: A file is broken.
+    """
+    found: dict[str, list[str]] = {}
+    for file in _files():
+        for name in file.connections():
+            found.setdefault(name, []).append(place_in(file.path, name))
+    claimed = {each for name in found for each in _variables(name)}
     for each in sorted(os.environ):
-        if each == _PREFIX or each.startswith(f"{_PREFIX}_"):
-            name = by_variable.get(each, each[len(_PREFIX) + 1 :].lower() or "default")
-            if each != _PREFIX or variable("default") not in os.environ:
-                listed[name] = f"the environment variable {each}"
-    return dict(sorted(listed.items()))
+        if each not in claimed and (each == _PREFIX or each.startswith(f"{_PREFIX}_")):
+            found.setdefault(each[len(_PREFIX) + 1 :].lower() or "default", [])
+    for name, places in found.items():
+        have = (each for each in _variables(name) if each in os.environ)
+        places[:0] = (f"the environment variable {each}" for each in have)
+    return {name: tuple(places) for name, places in sorted(found.items()) if places}
+
+
+def place_in(path: Path, name: str) -> str:
+    """Say where in a settings file a connection's entry stands."""
+    return f"[connections.{_key(name)}] in {path}"
 
 
 def _variables(name: str) -> list[str]:
@@ -251,10 +282,6 @@ def _files() -> Iterator[SettingsFile]:
             yield found
 
 
-def _user_path() -> Path:
-    return Path.home() / ".pgflow" / "connections.toml"
-
-
 def _key(name: str) -> str:
     """Write a name as a TOML key."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
@@ -266,7 +293,7 @@ def _unknown(name: str) -> UnknownConnection:
     places = (
         *(f"the environment variable {each}" for each in _variables(name)),
         str(project.path) if project else f"{PROJECT_FILE} in {Path.cwd()} and above (none found)",
-        str(user.path) if user else f"{_user_path()} (no such file)",
+        str(user.path) if user else f"{user_path()} (no such file)",
     )
     known = known_names()
     near = difflib.get_close_matches(name, known, 1)

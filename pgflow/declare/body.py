@@ -13,9 +13,12 @@ from typing import Any
 from uuid import UUID
 
 from pgflow.declare.options import nearest
-from pgflow.errors import InvalidBody, MissingParameter
+from pgflow.errors import InvalidBody, InvalidParameter, MissingParameter
 
 _FORMS = "f(), f(conn) or f(source_conn, target_conn), then run parameters such as *, day: date"
+
+#: What `sync()`, `dry_run()` and `preview()` take themselves.
+_TAKEN = frozenset({"analyze", "connection", "effective_at", "firing", "observer"})
 
 
 def _boolean(text: str) -> bool:
@@ -59,6 +62,11 @@ class Parameter:
     required: bool = True
     default: object = None
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether text can become a value of the annotated type."""
+        return self.type in _READERS
+
     def read(self, text: str) -> object:
         """Turn text from a command line into a value.
 
@@ -69,13 +77,13 @@ class Parameter:
             A value of the annotated type.
 
         Raises:
-            MissingParameter: The text cannot be read as that type.
+            InvalidParameter: The text cannot be read as that type.
         """
         reader = _READERS.get(self.type, str)
         try:
             return reader(text)
         except (ValueError, KeyError, ArithmeticError) as error:
-            raise MissingParameter(
+            raise InvalidParameter(
                 f"parameter {self.name}={text!r} cannot be read as {_type_name(self.type)}."
             ) from error
 
@@ -122,6 +130,11 @@ class Body:
                 )
             if item.kind is not item.KEYWORD_ONLY and _is_connection(item, hints, parameters):
                 connections += 1
+            elif item.name in _TAKEN:
+                raise InvalidBody(
+                    f"{label} has a run parameter {item.name!r}, which sync() or preview() takes "
+                    "itself, so that no value could reach the function. Rename the parameter."
+                )
             else:
                 parameters.append(_parameter(item, hints))
         if connections > 2:
@@ -143,12 +156,13 @@ def bind_parameters(
         A value for every parameter.
 
     Raises:
-        MissingParameter: One is missing, unknown or unreadable.
+        MissingParameter: One is missing.
+        InvalidParameter: One is unknown or unreadable.
     """
     names = [p.name for p in parameters]
     for name in given:
         if name not in names:
-            raise MissingParameter(
+            raise InvalidParameter(
                 f"{owner} has no parameter {name!r}.{nearest(name, names)} "
                 f"It takes: {', '.join(names) or 'none'}."
             )
@@ -166,11 +180,21 @@ def bind_parameters(
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Evaluate annotations one by one: a name that only a type checker sees spoils its own only."""
     try:
         return typing.get_type_hints(function)
     except Exception:
-        # A name that only a type checker sees: the parameters keep their text.
-        return {}
+        given: Mapping[str, Any] = getattr(function, "__annotations__", {})
+        found = ((name, _hint(function, name, annotation)) for name, annotation in given.items())
+        return {name: hint for name, hint in found if hint is not None}
+
+
+def _hint(function: Callable[..., Any], name: str, annotation: Any) -> Any:
+    holder = types.SimpleNamespace(__annotations__={name: annotation})
+    try:
+        return typing.get_type_hints(holder, getattr(function, "__globals__", {}))[name]
+    except Exception:
+        return None
 
 
 def _is_connection(

@@ -13,13 +13,16 @@ import sqlalchemy as sa
 from sqlalchemy.schema import FetchedValue, SchemaItem
 
 from pgflow import idents
+from pgflow.declare.items import Check, Item
 from pgflow.declare.markers import (
     MARKER_FUNCTIONS,
     BackfillMarker,
+    CommentMarker,
     NaturalKeyMarker,
     NullableMarker,
     PrimaryKeyMarker,
     RenamedFromMarker,
+    ServerDefaultMarker,
 )
 from pgflow.errors import (
     DuplicateColumn,
@@ -40,11 +43,13 @@ class DeclaredColumn:
         attribute: The class attribute's name.
         column: A column that belongs to no table yet.
         natural_keys: Groups of unique constraints that it is part of.
+        checks: Checks that stand beside its type.
     """
 
     attribute: str
     column: sa.Column[Any]
     natural_keys: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 def declared_columns(cls: type, local_names: Mapping[str, object]) -> tuple[DeclaredColumn, ...]:
@@ -228,6 +233,8 @@ class _Said:
     nullable: bool
     items: list[SchemaItem | FetchedValue]
     info: dict[str, str]
+    checks: tuple[Check, ...] = ()
+    comment: str | None = None
 
 
 def _sort_extras(owner: str, name: str, extras: tuple[Any, ...]) -> _Said:
@@ -244,24 +251,57 @@ def _sort_extras(owner: str, name: str, extras: tuple[Any, ...]) -> _Said:
             said.info["renamed_from"] = extra.name
         elif isinstance(extra, BackfillMarker):
             said.info["backfill"] = extra.expression
-        elif isinstance(extra, sa.Column):
-            raise InvalidColumn(
-                f"{owner}.{name}: a Column cannot stand in Annotated. Assign it, as in "
-                f"`{name} = Column(...)`, or annotate its parts.",
-                table=owner,
-                column=name,
-            )
+        elif isinstance(extra, CommentMarker):
+            said.comment = extra.text
+        elif isinstance(extra, Check):
+            said.checks += (extra,)
+        elif isinstance(extra, ServerDefaultMarker):
+            # Not text(): a colon in a literal is no parameter.
+            said.items.append(sa.DefaultClause(sa.literal_column(extra.expression)))
         elif isinstance(extra, SchemaItem | FetchedValue):
+            _refuse_table_item(owner, name, extra)
             said.items.append(copy_item(extra))
+        else:
+            _refuse_table_item(owner, name, extra)
         # Anything else belongs to another library: PEP 593 asks to pass over it.
     return said
+
+
+def _refuse_table_item(owner: str, name: str, extra: Any) -> None:
+    """Refuse what stands beside the columns, and would be lost here."""
+    if isinstance(extra, sa.Column):
+        raise InvalidColumn(
+            f"{owner}.{name}: a Column cannot stand in Annotated. Assign it, as in "
+            f"`{name} = Column(...)`, or annotate its parts.",
+            table=owner,
+            column=name,
+        )
+    if isinstance(extra, Item):
+        raise InvalidColumn(
+            f"{owner}.{name}: {extra} stands beside the columns, in __table_items__ = [...], and "
+            "not in Annotated.",
+            table=owner,
+            column=name,
+        )
+
+
+def _refuse_two_values(owner: str, name: str, said: _Said) -> None:
+    """Refuse two ways to fill a column, of which SQLAlchemy would silently take the last."""
+    filling = [item for item in said.items if isinstance(item, FetchedValue)]
+    if len(filling) > 1:
+        raise InvalidColumn(
+            f"{owner}.{name} has {len(filling)} defaults of the server "
+            f"({', '.join(type(item).__name__ for item in filling)}), and a column has one.",
+            table=owner,
+            column=name,
+        )
 
 
 def _refuse_uncalled(owner: str, name: str, extra: Any) -> None:
     spelling = None
     if inspect.isfunction(extra):
         spelling = MARKER_FUNCTIONS.get(extra)
-    elif isinstance(extra, type) and issubclass(extra, SchemaItem | FetchedValue):
+    elif isinstance(extra, type) and issubclass(extra, SchemaItem | FetchedValue | Item):
         spelling = f"{extra.__name__}(...)"
     if spelling is not None:
         raise UncalledMarker(
@@ -292,6 +332,7 @@ def _build(owner: str, name: str, kind: Any, said: _Said, nullable: bool) -> Dec
             )
         said.items.append(sa.Identity())
         counted = True
+    _refuse_two_values(owner, name, said)
     column: sa.Column[Any] = sa.Column(
         name,
         kind,
@@ -299,7 +340,8 @@ def _build(owner: str, name: str, kind: Any, said: _Said, nullable: bool) -> Dec
         primary_key=key is not None,
         nullable=nullable,
         info=said.info or None,
+        comment=said.comment,
         # Without this SQLAlchemy would make every whole-number key a BIGSERIAL.
         autoincrement="auto" if counted else False,
     )
-    return DeclaredColumn(name, column, said.natural_keys)
+    return DeclaredColumn(name, column, said.natural_keys, said.checks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pgflow import idents
+from pgflow.declare.items import Check
 from pgflow.errors import InvalidColumn, InvalidIdentifier
 
 
@@ -55,6 +56,28 @@ class BackfillMarker:
     """
 
     expression: str
+
+
+@dataclass(frozen=True)
+class ServerDefaultMarker:
+    """What `server_default()` gives.
+
+    Attributes:
+        expression: SQL that gives the value.
+    """
+
+    expression: str
+
+
+@dataclass(frozen=True)
+class CommentMarker:
+    """What `comment()` gives.
+
+    Attributes:
+        text: The comment.
+    """
+
+    text: str
 
 
 def pk(*, autoincrement: bool = False) -> PrimaryKeyMarker:
@@ -139,6 +162,60 @@ def backfill(expression: str) -> BackfillMarker:
     return BackfillMarker(expression.strip())
 
 
+def server_default(expression: str) -> ServerDefaultMarker:
+    """Say what the server puts into a column that nobody fills.
+
+    Args:
+        expression: An SQL expression: `now()`, or `'new'` with its quotes.
+
+    Returns:
+        A marker for `Annotated`. A SQLAlchemy `DefaultClause` may stand there as well.
+
+    Raises:
+        InvalidColumn: This is no SQL text.
+    """
+    if not isinstance(expression, str) or not expression.strip():
+        raise InvalidColumn(
+            f"server_default({expression!r}): give an SQL expression as text, such as 'now()', "
+            "'0' or \"'new'\"."
+        )
+    return ServerDefaultMarker(expression.strip())
+
+
+def comment(text: str) -> CommentMarker:
+    """Say what a column is for, in the database's own catalogue.
+
+    Args:
+        text: The comment, as `COMMENT ON COLUMN` takes it.
+
+    Returns:
+        A marker for `Annotated`.
+
+    Raises:
+        InvalidColumn: This is no text.
+    """
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidColumn(f"comment({text!r}): give a text, such as 'as shown on the invoice'.")
+    return CommentMarker(text)
+
+
+def check(expression: str, *, name: str | None = None) -> Check:
+    """Say what holds of a column in every row.
+
+    Args:
+        expression: SQL with `{column}` markers, such as `{balance} >= 0`.
+        name: The constraint's name; without one PostgreSQL's pattern.
+
+    Returns:
+        A marker for `Annotated`: the same `Check` that stands in `__table_items__`.
+
+    Raises:
+        InvalidItem: The expression is no text.
+        InvalidExpression: It has a brace that is neither part of a marker nor doubled.
+    """
+    return Check(expression, name)
+
+
 #: The markers as functions, for recognising one that was not called.
 MARKER_FUNCTIONS: dict[object, str] = {
     pk: "pk()",
@@ -146,4 +223,7 @@ MARKER_FUNCTIONS: dict[object, str] = {
     nullable: "nullable()",
     renamed_from: "renamed_from('old_name')",
     backfill: "backfill('sql')",
+    server_default: "server_default('sql')",
+    comment: "comment('text')",
+    check: "check('{column} > 0')",
 }

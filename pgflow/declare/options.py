@@ -13,6 +13,7 @@ from sqlalchemy.sql.elements import TextClause
 
 from pgflow import idents
 from pgflow.declare.data_check import DataCheck, check_names
+from pgflow.declare.limits import check_ratio, check_scope
 from pgflow.declare.lookups import Lookup
 from pgflow.errors import InvalidOption
 
@@ -126,12 +127,8 @@ class SyncOptions:
             object.__setattr__(self, "checks", _checks(self.checks))
         if not isinstance(self.sample_keys, (bool, type(None))):
             raise InvalidOption(f"sample_keys={self.sample_keys!r} must be True or False.")
-        ratio = self.max_delete_ratio
-        if ratio is not None and not 0 <= ratio <= 1:
-            raise InvalidOption(
-                f"max_delete_ratio={ratio!r} is no share of the target's rows: give a number "
-                "from 0 to 1."
-            )
+        check_scope(self.scope)
+        check_ratio(self.max_delete_ratio)
         workers = self.transfer_workers
         if workers is not None and (type(workers) is not int or not 1 <= workers <= 32):
             raise InvalidOption(
@@ -360,6 +357,9 @@ def _lookups(value: Sequence[Lookup] | Lookup | None) -> tuple[Lookup, ...] | No
     """Take lookups one by one; of two that fill one column only the last would count."""
     if value is None:
         return None
+    given: object = value
+    if isinstance(given, str) or not isinstance(given, (Lookup, Iterable)):
+        raise InvalidOption(f"lookups={given!r} must be a list: lookups=[pgflow.Lookup(...)].")
     lookups = (value,) if isinstance(value, Lookup) else tuple(value)
     for lookup in lookups:
         if not isinstance(lookup, Lookup):
@@ -372,7 +372,9 @@ def _lookups(value: Sequence[Lookup] | Lookup | None) -> tuple[Lookup, ...] | No
 
 
 def _checks(checks: object) -> tuple[DataCheck, ...]:
-    if isinstance(checks, DataCheck) or not isinstance(checks, Iterable):
+    if isinstance(checks, DataCheck):
+        return (checks,)
+    if isinstance(checks, str) or not isinstance(checks, Iterable):
         raise InvalidOption(f"checks={checks!r} must be a list: checks=[NotNull('email')].")
     return check_names(checks, "checks=")
 

@@ -58,8 +58,8 @@ class SyncDefaults(TypedDict, total=False):
     lookback: timedelta | int
     watermark: Literal["value", "snapshot", "horizon", "slot"]
     on_null_watermark: Literal["read", "skip", "error"]
-    lookups: Sequence[Lookup]
-    checks: Sequence[DataCheck]
+    lookups: Sequence[Lookup] | Lookup
+    checks: Sequence[DataCheck] | DataCheck
     sample_keys: bool
     lock_timeout: timedelta
     force_path: Literal["same_db", "copy"]

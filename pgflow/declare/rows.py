@@ -168,7 +168,9 @@ class FileSource(RowSource):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = (self.path,) if isinstance(self.path, (str, os.PathLike)) else tuple(self.path)
+        path: object = self.path
+        one = isinstance(path, (str, os.PathLike)) or not isinstance(path, Iterable)
+        given = (path,) if one else tuple(self.path)  # type: ignore[arg-type]  # not one path
         if not given or not all(isinstance(p, (str, os.PathLike)) for p in given):
             raise InvalidOption(
                 f"{type(self).__name__}() takes a path, a pattern, or a list of them, not "

@@ -11,10 +11,22 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from pgflow import idents
 from pgflow.declare.rows import RowSource, check_zone
-from pgflow.errors import DeclarationError
+from pgflow.errors import DeclarationError, InvalidSource
 
 _PART = r'("(?:[^"]|"")+"|[^".]+)'
 _QUALIFIED = re.compile(rf"{_PART}\.{_PART}\Z")
+
+#: A name and nothing else, qualified or not.
+_NAME = re.compile(r'(?:"(?:[^"]|"")+"|\w+)(?:\.(?:"(?:[^"]|"")+"|\w+)){0,2}\Z')
+
+#: How the paths of files end that have a source of their own.
+_FILE = re.compile(r"\.(csv|tsv|jsonl|ndjson|json|parquet)(?:\.(?:gz|bz2|xz))?\Z", re.IGNORECASE)
+_READERS = {"csv": "CSV", "tsv": "CSV", "parquet": "Parquet"} | dict.fromkeys(
+    ("jsonl", "ndjson", "json"), "JSONLines"
+)
+
+#: Words of which every query has one.
+_SQL = re.compile(r"\b(?:select|values|table)\b", re.IGNORECASE)
 
 
 def _frozen(mapping: Mapping[str, object]) -> Mapping[str, object]:
@@ -50,6 +62,8 @@ class Query:
             )
         if isinstance(self.sql, str) and not self.sql.strip():
             raise DeclarationError("Query() was given empty SQL; write a SELECT statement.")
+        if isinstance(self.sql, str):
+            check_text(self.sql)
         object.__setattr__(self, "params", _frozen(self.params))
         object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
         check_zone(self.time_zone)
@@ -101,6 +115,32 @@ class SourceTable:
         return self.column_map.get(target_column, target_column)
 
 
+def check_text(given: str, owner: str = "Query()") -> None:
+    """Refuse what is a path or a table's name: text is SQL, and none is made of it.
+
+    Args:
+        given: A source that is text.
+        owner: Whose it is, for the message.
+
+    Raises:
+        InvalidSource: It is such a name.
+    """
+    text = given.strip()
+    found = _FILE.search(text)
+    if found and not _SQL.search(text):
+        kind = _READERS[found[1].lower()]
+        raise InvalidSource(
+            f"{owner}: {text!r} is a file's path, and a source that is text is SQL. Give "
+            f"pgflow.{kind}({text!r}) as the source."
+        )
+    if _NAME.match(text) and not _SQL.match(text):
+        full = text if "." in text else f"public.{text}"
+        raise InvalidSource(
+            f"{owner}: {text!r} is a table's name, and a source that is text is SQL. Give "
+            f"source_table={full!r} instead, or pgflow.SourceTable({full!r}) as the source."
+        )
+
+
 def _unquote(part: str) -> str:
     if part.startswith('"'):
         part = part[1:-1].replace('""', '"')
@@ -110,4 +150,4 @@ def _unquote(part: str) -> str:
 #: What a pipeline accepts as its source.
 Source = Query | SourceTable | RowSource
 
-__all__ = ["Query", "RowSource", "Source", "SourceTable"]
+__all__ = ["Query", "RowSource", "Source", "SourceTable", "check_text"]

@@ -13,7 +13,13 @@ from pgflow.declare.expressions import validate_column_references
 from pgflow.declare.items import Unique, validate_schema_items
 from pgflow.declare.options import SyncOptions, check_columns
 from pgflow.declare.resource import KeyCandidate, TableSpec
-from pgflow.errors import ForeignDecorator, InvalidItem, InvalidOption, MissingSchema
+from pgflow.errors import (
+    DuplicateTable,
+    ForeignDecorator,
+    InvalidItem,
+    InvalidOption,
+    MissingSchema,
+)
 
 
 def snake_case(name: str) -> str:
@@ -68,6 +74,7 @@ def read_class(
         UnknownColumn: A key names no column.
     """
     refuse_foreign(cls)
+    _refuse_again(cls)
     said = options or SyncOptions()
     items, table_options = _items(cls)
     found = table_options.pop("schema", None)
@@ -81,6 +88,7 @@ def read_class(
     table = idents.truncate(name or cls.__dict__.get("__tablename__") or snake_case(cls.__name__))
     declared = declared_columns(cls, local_names)
     columns = [each.column for each in declared]
+    items += [check for each in declared for check in each.checks]
     uniques = (*_natural_keys(declared), *_unique_constraints(cls))
     uniques += tuple(KeyCandidate(i.columns, str(i)) for i in items if isinstance(i, Unique))
     spec = TableSpec(
@@ -149,6 +157,18 @@ def refuse_foreign(cls: type, *, mapped: bool = False) -> None:
                 table=name,
                 decorator=decorator,
             )
+
+
+def _refuse_again(cls: type) -> None:
+    """Refuse a class that declares a table already: it would stand for the second one only."""
+    table = vars(cls).get("__table__")
+    if "__factory__" in vars(cls) and table is not None:
+        raise DuplicateTable(
+            f"{cls.__qualname__} is the table {table.fullname} already, and a class is one table. "
+            "For another table with the same columns write a subclass: "
+            f"`class Other({cls.__name__}): pass`.",
+            table=cls.__qualname__,
+        )
 
 
 def _items(cls: type) -> tuple[list[Any], dict[str, Any]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pgflow.declare.data_check import DataCheck
 from pgflow.declare.lookups import Lookup
 from pgflow.declare.options import Scope, SyncOptions
+from pgflow.errors import InvalidOption
 
 
 @dataclass(frozen=True)
@@ -34,31 +35,31 @@ def target(
     *,
     mode: str | None = None,
     target_connection: Any = None,
-    keys: tuple[str, ...] | None = None,
-    compare_columns: tuple[str, ...] | None = None,
-    update_columns: tuple[str, ...] | None = None,
+    keys: Sequence[str] | None = None,
+    compare_columns: Sequence[str] | None = None,
+    update_columns: Sequence[str] | None = None,
     event_timestamp_column: str | None = None,
     keep_confirmations: bool | None = None,
     ttl: timedelta | None = None,
-    handle_deletes: str | None = None,
+    handle_deletes: Literal["soft", "hard"] | None = None,
     scope: Scope | None = None,
     order_by: str | None = None,
-    on_duplicate: str | None = None,
-    on_null_key: str | None = None,
-    on_empty_source: str | None = None,
+    on_duplicate: Literal["first", "last"] | None = None,
+    on_null_key: Literal["error", "match"] | None = None,
+    on_empty_source: Literal["error", "allow"] | None = None,
     max_delete_ratio: float | None = None,
-    change_detection: str | None = None,
-    replace: str | None = None,
-    schema_mode: str | None = None,
+    change_detection: Literal["values", "exact", "hash"] | None = None,
+    replace: Literal["truncate", "delete"] | None = None,
+    schema_mode: Literal["strict", "ignore_extra", "evolve"] | None = None,
     incremental_column: str | None = None,
     lookback: timedelta | int | None = None,
-    watermark: str | None = None,
-    on_null_watermark: str | None = None,
-    lookups: tuple[Lookup, ...] | None = None,
-    checks: Sequence[DataCheck] | None = None,
+    watermark: Literal["value", "snapshot", "horizon", "slot"] | None = None,
+    on_null_watermark: Literal["read", "skip", "error"] | None = None,
+    lookups: Sequence[Lookup] | Lookup | None = None,
+    checks: Sequence[DataCheck] | DataCheck | None = None,
     sample_keys: bool | None = None,
     lock_timeout: timedelta | None = None,
-    force_path: str | None = None,
+    force_path: Literal["same_db", "copy"] | None = None,
     transfer_workers: int | None = None,
 ) -> Target:
     """Describe one target of a pipeline, with options of its own.
@@ -102,3 +103,21 @@ def target(
     """
     given = {k: v for k, v in locals().items() if k not in {"table", "target_connection"}}
     return Target(table, SyncOptions(**given), target_connection)
+
+
+def several(given: Sequence[Any] | None, owner: str) -> list[Any]:
+    """Take what `targets=` lists.
+
+    Args:
+        given: Tables and targets, or None.
+        owner: The pipeline, for the message.
+
+    Returns:
+        Them in a list.
+
+    Raises:
+        InvalidOption: It is no list.
+    """
+    if given is not None and not isinstance(given, Sequence):
+        raise InvalidOption(f"{owner}: targets= takes a list; a single one is given by target=.")
+    return list(given or ())

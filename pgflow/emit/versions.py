@@ -12,6 +12,9 @@ from pgflow.emit.names import label
 from pgflow.emit.state import state_of
 from pgflow.errors import NoHistory
 
+#: So many pipelines are named in a message.
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Versions:
@@ -62,13 +65,23 @@ def versions_of(table: Table, owner: str) -> Versions:
 
 def _why(table: Table) -> str:
     # A run of pgflow's own, such as a relink, has a name that no user has given.
-    modes = {
-        owner: mode for owner, mode in claims(table).items() if not owner.endswith(": relink'")
-    }
+    owners: dict[str, list[str]] = {}
+    for owner, mode in claims(table).items():
+        if not owner.endswith(": relink'"):
+            owners.setdefault(mode, []).append(owner)
     known = f"{label(table)} keeps no history: "
-    if modes:
-        spelt = " and ".join(f"{owner} fills it in mode {mode!r}" for owner, mode in modes.items())
+    if owners:
+        spelt = " and ".join(_filled(mode, names) for mode, names in owners.items())
         known += f"{spelt}, which keeps one row for each key, so nothing tells what was. "
     else:
         known += "nothing that has been declared so far fills it in mode 'scd2'. "
     return known + ("Declare mode='scd2' on the table, or on its pipeline, before it is asked for.")
+
+
+def _filled(mode: str, owners: list[str]) -> str:
+    """Say who fills a table in a mode; of many the first few."""
+    shown = ", ".join(owners[:_NAMED])
+    more = len(owners) - _NAMED
+    others = f" and {more} more" if more > 0 else ""
+    verb = "fills" if len(owners) == 1 else "fill"
+    return f"{shown}{others} {verb} it in mode {mode!r}"

@@ -10,6 +10,7 @@ from sqlalchemy import Alias, ColumnElement, Select, Table
 from sqlalchemy.sql import FromClause
 from sqlalchemy.sql.elements import ColumnClause
 
+from pgflow.declare.instant import check_instant
 from pgflow.emit.versions import versions_of
 from pgflow.errors import InvalidInstant
 from pgflow.factories.simple import TableFactory
@@ -64,11 +65,7 @@ def _relation(table: Any) -> tuple[FromClause, Table]:
 
 def _instant(instant: object) -> ColumnElement[Any]:
     if isinstance(instant, datetime):
-        if instant.utcoffset() is None:
-            raise InvalidInstant(
-                f"as_of(): {instant!r} has no time zone, so it names no instant. Give for instance "
-                "datetime(2024, 1, 1, tzinfo=timezone.utc)."
-            )
+        check_instant(instant, f"as_of(): {instant!r}")
         return sa.bindparam(None, instant, sa.DateTime(timezone=True), unique=True)
     found: Any = instant.__clause_element__() if hasattr(instant, "__clause_element__") else instant
     if not isinstance(found, ColumnElement):

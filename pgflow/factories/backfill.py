@@ -15,6 +15,7 @@ from pgflow.declare.body import Parameter, bind_parameters
 from pgflow.errors import BackfillRefused, MissingParameter
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.sync_target import SyncTarget
+from pgflow.factories.watched import watched
 from pgflow.plan.decision import Unknown
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.statement import Plan
@@ -111,12 +112,13 @@ class Backfill:
 
     def _do(self, step: Step, done_to: str | None) -> SyncResult:
         results: list[TargetResult] = []
-        for target in self.pipeline.sync_targets:
-            job = self._job(target, step)
-            if target is self._last:
-                job = replace(job, make_plan=partial(self._plan, job, step, done_to))
-            at = self._instant(target, step)
-            results.append(target.run_job(job, effective_at=at, observer=self.observer))
+        with watched(self.pipeline, self.observer) as observer:
+            for target in self.pipeline.sync_targets:
+                job = self._job(target, step)
+                if target is self._last:
+                    job = replace(job, make_plan=partial(self._plan, job, step, done_to))
+                at = self._instant(target, step)
+                results.append(target.run_job(job, effective_at=at, observer=observer))
         if results[-1].returned:
             self._remember(step, done_to)
         seconds = sum(result.seconds for result in results)
@@ -124,6 +126,7 @@ class Backfill:
 
     def _job(self, target: SyncTarget, step: Step) -> Job:
         job = target.job(self._values(step.begin, step.end))
+        job = replace(job, step=(step.begin, step.end))
         if self._taken is None:
             return replace(job, draft=windowed(job.draft, self._column, step.begin, step.end))
         # The function has chosen the rows; a watermark would leave some of them out.

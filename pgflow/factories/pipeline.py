@@ -9,28 +9,38 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
-from sqlalchemy.sql import ClauseElement
 
 from pgflow.declare.body import Body, bind_parameters
+from pgflow.declare.instant import check_instant
 from pgflow.declare.options import OPTION_NAMES, SyncOptions, check_columns, check_fit, nearest
 from pgflow.declare.pipeline import PipelineSpec
-from pgflow.declare.rows import Rows, RowSource
-from pgflow.declare.sources import Query, Source, SourceTable
-from pgflow.declare.targets import Target
-from pgflow.errors import DeclarationError, InvalidOption, TargetsFailed, UnsuitableTransaction
+from pgflow.declare.schedule import Schedule
+from pgflow.declare.targets import Target, several
+from pgflow.errors import InvalidOption, TargetsFailed, UnsuitableTransaction
+from pgflow.factories import ends
+from pgflow.factories.awaited import AwaitedRuns
+from pgflow.factories.fan_out import FanOut
+from pgflow.factories.firing import with_instant
+from pgflow.factories.outlook import Outlook
+from pgflow.factories.parts import parts
 from pgflow.factories.simple import TableFactory
 from pgflow.factories.sync_target import SyncTarget
+from pgflow.factories.watched import watched
+from pgflow.observe.failure import Failure
 from pgflow.observe.preview import Preview
+from pgflow.observe.watching import Watch
 from pgflow.plan.modes import modes
 from pgflow.plan.statement import Plan
 from pgflow.resolve.config import Config
 from pgflow.resolve.wiring import PluginSource
-from pgflow.run.events import Observer, Silence
+from pgflow.run.events import Observer
 from pgflow.run.positions.watermarks import MovedWatermark, StoredWatermark
+from pgflow.run.recovery.interrupts import uncovered
 from pgflow.run.result import SyncResult, TargetResult
+from pgflow.run.sharing.reading import Reading
 
 
-class Pipeline(SyncTarget):
+class Pipeline(SyncTarget, AwaitedRuns):
     """A source and the targets that it feeds.
 
     Args:
@@ -44,9 +54,10 @@ class Pipeline(SyncTarget):
         connection: The connection of both ends: a name, a URL or an engine.
         source_connection: The source's, where it differs.
         target_connection: The targets'.
-        schedule: A cron expression of five fields.
+        schedule: A cron expression of five fields, or a `Schedule`.
         continue_on_failure: Whether later targets run after one has failed.
         tags: Labels for selecting pipelines.
+        on_failure: Called with a `Failure` for each target whose run failed for good.
         config: Plugins and names for the whole project.
         plugins: Replace the default plugins.
         extra_plugins: Are added to them.
@@ -72,9 +83,10 @@ class Pipeline(SyncTarget):
         connection: Any = None,
         source_connection: Any = None,
         target_connection: Any = None,
-        schedule: str | None = None,
+        schedule: str | Schedule | None = None,
         continue_on_failure: bool = False,
         tags: Sequence[str] = (),
+        on_failure: Callable[[Failure], object] | None = None,
         config: Config | None = None,
         plugins: Sequence[PluginSource] | None = None,
         extra_plugins: Sequence[PluginSource] | None = None,
@@ -85,15 +97,17 @@ class Pipeline(SyncTarget):
         spec = PipelineSpec(
             name=name,
             targets=_targets(target, targets, defaults, owner),
-            source=_source(source, source_table, column_map, owner),
+            source=ends.source_of(source, source_table, column_map, owner),
             body=None if body is None else Body.of(body),
-            schedule=schedule,
-            source_connection=_source_connection(source_connection, connection, target_connection),
+            timing=Schedule.of(schedule, owner),
+            source_connection=ends.of_source(source_connection, connection, target_connection),
             target_connection=target_connection if target_connection is not None else connection,
             continue_on_failure=continue_on_failure,
-            tags=tuple(tags),
+            tags=tags,
+            on_failure=on_failure,
         )
-        _check_column_map(spec, owner)
+        ends.check_column_map(spec, owner)
+        ends.check_connections(spec, owner)
         super().__init__(
             spec, spec.targets[0], config=config, plugins=plugins, extra_plugins=extra_plugins
         )
@@ -108,6 +122,8 @@ class Pipeline(SyncTarget):
             for t in spec.targets[1:]
         )
         self.sync_targets: tuple[SyncTarget, ...] = (self, *others)
+        #: Who watches every run of the project that has loaded the pipeline.
+        self.watch: Watch | None = None
         self.doc = _first_line(body)
 
     @property
@@ -126,10 +142,12 @@ class Pipeline(SyncTarget):
         """
         return self.inspect(self._values(parameters))[0]
 
-    def preview(self, **parameters: Any) -> Preview:
+    def preview(self, *, analyze: bool = False, **parameters: Any) -> Preview:
         """Say what a run would do, and why. Nothing is written; the function's body is called.
 
         Args:
+            analyze: Whether the servers are asked for their plans too (EXPLAIN); they execute
+                nothing for it.
             **parameters: The run parameters.
 
         Returns:
@@ -137,10 +155,14 @@ class Pipeline(SyncTarget):
             reached, what is known without it.
         """
         values = self._values(parameters)
+        shared = parts(self.sync_targets, values)
         return Preview(
             self.name,
             self.spec.schedule,
-            tuple(t.preview_target(values) for t in self.sync_targets),
+            tuple(
+                Outlook(target, values, analyze, shared.get(place, Reading())).preview()
+                for place, target in enumerate(self.sync_targets)
+            ),
             tuple((k, str(v)) for k, v in values.items()),
         )
 
@@ -150,6 +172,7 @@ class Pipeline(SyncTarget):
         effective_at: datetime | None = None,
         connection: Connection | None = None,
         observer: Observer | None = None,
+        firing: datetime | None = None,
         **parameters: Any,
     ) -> SyncResult:
         """Run the pipeline.
@@ -159,6 +182,9 @@ class Pipeline(SyncTarget):
             connection: A connection in a transaction that the run joins, without retries; the
                 caller commits.
             observer: Who watches the run.
+            firing: The instant at which a schedule asked for the run, timezone-aware. A target
+                on which a run of this instant has succeeded is left alone. A function that takes
+                `scheduled_at` is given it.
             **parameters: The run parameters.
 
         Returns:
@@ -168,7 +194,9 @@ class Pipeline(SyncTarget):
             PgflowError: The run failed and was rolled back; the history says so.
             TargetsFailed: One of several targets failed.
         """
-        return self._run(False, effective_at, connection, observer or Silence(), parameters)
+        with watched(self, observer, joined=connection is not None) as watchers:
+            given = with_instant(self.spec, firing, parameters)
+            return self._run(False, effective_at, connection, watchers, given, firing)
 
     def dry_run(
         self,
@@ -189,7 +217,8 @@ class Pipeline(SyncTarget):
         Returns:
             The counts that the next run would have.
         """
-        return self._run(True, effective_at, connection, observer or Silence(), parameters)
+        with watched(self, observer, dry_run=True) as watchers:
+            return self._run(True, effective_at, connection, watchers, parameters)
 
     def watermarks(self, **parameters: Any) -> tuple[StoredWatermark, ...]:
         """Say how far an incremental pipeline has read.
@@ -249,6 +278,7 @@ class Pipeline(SyncTarget):
         connection: Connection | None,
         observer: Observer,
         parameters: Mapping[str, Any],
+        firing: datetime | None = None,
     ) -> SyncResult:
         if connection is not None and not isinstance(connection, Connection):
             raise UnsuitableTransaction(
@@ -257,25 +287,22 @@ class Pipeline(SyncTarget):
                 "`with pgflow.engine().begin() as conn: pipeline.sync(connection=conn)`. Which "
                 "database a pipeline uses is said where it is declared."
             )
+        check_instant(effective_at, f"effective_at={effective_at!r}")
         values, begun = self._values(parameters), time.perf_counter()
         results: list[TargetResult] = []
         failure: Exception | None = None
-        for target in self.sync_targets:
-            try:
-                results.append(
-                    target.run_target(
-                        values,
-                        effective_at=effective_at,
-                        connection=connection,
-                        dry_run=dry_run,
-                        observer=observer,
-                    )
-                )
-            except Exception as error:
-                failure = failure or error
-                results.append(target.failure(error))
-                if not (dry_run or self.spec.continue_on_failure):
-                    break
+        with FanOut(
+            self.sync_targets, values, observer, effective_at, connection, dry_run, firing
+        ) as runs:
+            for place, target in enumerate(self.sync_targets):
+                try:
+                    with uncovered():
+                        results.append(runs.run(place))
+                except Exception as error:
+                    failure = failure or error
+                    results.append(target.failure(error))
+                    if not (dry_run or self.spec.continue_on_failure):
+                        break
         result = SyncResult.of(self.name, tuple(results), time.perf_counter() - begun, dry_run)
         if failure is None:
             return result
@@ -305,7 +332,7 @@ def _targets(
 ) -> tuple[Target, ...]:
     if target is not None and targets is not None:
         raise InvalidOption(f"{owner}: give target= or targets=[...], not both.")
-    given = [target] if target is not None else list(targets or ())
+    given = [target] if target is not None else several(targets, owner)
     return tuple(
         _complete(t if isinstance(t, Target) else Target(t), defaults, owner) for t in given
     )
@@ -326,42 +353,6 @@ def _complete(target: Target, defaults: SyncOptions, owner: str) -> Target:
     check_fit(options, label)
     check_columns(options, [c.name for c in TableFactory.of(target.table).table.columns], label)
     return replace(target, options=options, mode_reason=reason)
-
-
-def _source(
-    source: Any, source_table: str | None, column_map: Mapping[str, str] | None, owner: str
-) -> Source | None:
-    if source is not None and source_table is not None:
-        raise InvalidOption(f"{owner}: give source= or source_table=, not both.")
-    if column_map is not None and source_table is None:
-        raise InvalidOption(f"{owner}: column_map= goes with source_table=, which is not given.")
-    if source_table is not None:
-        return SourceTable(source_table, column_map or {})
-    if source is None or isinstance(source, (Query, SourceTable, RowSource)):
-        return source
-    if isinstance(source, (str, ClauseElement)):
-        return Query(source)  # type: ignore[arg-type]  # it refuses clauses that are no query
-    return Rows(source)
-
-
-def _check_column_map(spec: PipelineSpec, owner: str) -> None:
-    """Refuse renames of columns that no target has."""
-    if not isinstance(spec.source, SourceTable):
-        return
-    for target in spec.targets:
-        factory = TableFactory.of(target.table)
-        columns = list(factory.table.columns.keys())
-        for column in spec.source.column_map:
-            if column not in columns:
-                raise DeclarationError(
-                    f"{owner}: column_map= names {column!r}, which is no column of "
-                    f"{factory.spec.label}.{nearest(column, columns)}"
-                )
-
-
-def _source_connection(given: Any, both: Any, target: Any) -> Any:
-    """The source's connection where it is not the targets': `connection=` alone says one place."""
-    return both if given is None and target is not None else given
 
 
 def _first_line(body: Callable[..., Any] | None) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import Table
 
 from pgflow.declare.body import bind_parameters
+from pgflow.declare.instant import check_instant
 from pgflow.declare.lookups import Lookup
 from pgflow.declare.sources import Query
 from pgflow.declare.targets import Target
 from pgflow.emit.history import system_columns_of
-from pgflow.errors import CannotRelink, InvalidInstant
+from pgflow.errors import CannotRelink, DeclarationError
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.sync_target import SyncTarget
 from pgflow.plan.link import Link
@@ -62,16 +63,18 @@ def relink(
     Raises:
         CannotRelink: A target lacks what it takes: lookups, a merge key, the columns by which
             they are looked up; or its mode does not update rows in place.
-        InvalidInstant: `since` or `until` has no time zone.
+        DeclarationError: The first argument is no pipeline.
+        InvalidInstant: `since` or `until` is no datetime with a time zone.
         MissingParameter: The scope needs a parameter, or there is none of that name.
         PgflowError: The run failed and was rolled back.
     """
+    if not isinstance(pipeline, Pipeline):
+        raise DeclarationError(
+            f"relink() takes a pipeline, not {pipeline!r}. Give what @pgflow.pipeline or "
+            "pgflow.Pipeline(...) made."
+        )
     for option, at in (("since", since), ("until", until)):
-        if at is not None and at.utcoffset() is None:
-            raise InvalidInstant(
-                f"relink({option}={at!r}) has no time zone, so it names no instant. Give for "
-                "instance datetime(2024, 1, 1, tzinfo=timezone.utc)."
-            )
+        check_instant(at, f"relink({option}={at!r})")
     targets = [target for target in pipeline.sync_targets if _lookups(target)]
     if not targets:
         raise CannotRelink(
@@ -121,7 +124,7 @@ def _again(
         scope=target.job(values).draft.scope,
         deleted_at=system_columns_of(target.target_table).deleted_at,
     )
-    return Pipeline(
+    again = Pipeline(
         f"{pipeline.name}: relink",
         target=Target(declared.table),
         source=_rows(target.target_table, links, limits),
@@ -135,7 +138,10 @@ def _again(
         on_null_key=options.on_null_key,
         sample_keys=options.sample_keys,
         lock_timeout=options.lock_timeout,
+        on_failure=pipeline.spec.on_failure,
     )
+    again.watch = pipeline.watch
+    return again
 
 
 def _values(

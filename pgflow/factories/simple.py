@@ -136,6 +136,11 @@ class TableFactory(ResourceFactory):
             # Not what a base class has: a subclass without the decorator is no table.
             factory = vars(declared).get("__factory__")
         if not isinstance(factory, cls):
+            if isinstance(declared, Table):
+                raise DeclarationError(
+                    f"{declared.fullname!r} is given as SQLAlchemy's Table, which does not know "
+                    "how it was declared. Give the class under @pgflow.table, or the table factory."
+                )
             raise DeclarationError(
                 f"{declared!r} is no table. Give a class under @pgflow.table, or a table factory."
             )

@@ -6,28 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 from uuid import UUID
 
-import psycopg
 from sqlalchemy import Table
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from pgflow import bookkeeping
-from pgflow.connections.registry import describe, engine
+from pgflow.connections.registry import engine
 from pgflow.declare.pipeline import PipelineSpec
-from pgflow.declare.sources import SourceTable
 from pgflow.declare.targets import Target
-from pgflow.errors import InvalidPosition, PgflowError, SourceFailed, WrongDriver
+from pgflow.errors import InvalidPosition, WrongDriver
 from pgflow.factories.simple import TableFactory
 from pgflow.factory import ResourceFactory
-from pgflow.observe.preview import TargetPreview, preview_target
-from pgflow.plan.decision import Decision
 from pgflow.plan.modes import modes
 from pgflow.plan.scope import scope_condition
-from pgflow.plan.spec import SourceShape, SyncSpec
-from pgflow.plan.sql import Sql, join, name, sql
+from pgflow.plan.spec import SyncSpec
 from pgflow.plan.statement import Plan
 from pgflow.plugins.compare_columns import CompareColumnsPlugin
 from pgflow.plugins.load import LoadColumnsPlugin
@@ -50,7 +44,6 @@ from pgflow.resolve.config import Config
 from pgflow.resolve.explain import Explanation
 from pgflow.resolve.plugin import Plugin
 from pgflow.resolve.wiring import PluginSource
-from pgflow.run.body import BodyConnection
 from pgflow.run.events import Observer, Silence
 from pgflow.run.job import Job
 from pgflow.run.positions.watermarks import (
@@ -59,10 +52,9 @@ from pgflow.run.positions.watermarks import (
     move_watermark,
     stored_watermark,
 )
-from pgflow.run.recovery.retries import is_lost
 from pgflow.run.result import TargetResult
 from pgflow.run.runner import Run, run_alone
-from pgflow.run.sources.origin import Origin
+from pgflow.run.sharing.reading import Reading
 from pgflow.run.sources.source import source_maker
 
 
@@ -185,24 +177,7 @@ class SyncTarget(ResourceFactory):
             check_version=self.check_pg_version,
             quarantines=planner.rejects,
             checked=planner.looks,
-            source_connection=self._source_connection,
-        )
-
-    def run_target(
-        self,
-        values: Mapping[str, object],
-        *,
-        effective_at: datetime | None,
-        connection: Connection | None,
-        dry_run: bool,
-        observer: Observer,
-    ) -> TargetResult:
-        """Run this target; see `Pipeline.sync`."""
-        job = self.job(values)
-        if connection is not None:
-            return Run(job, connection, observer, effective_at, dry_run).joined()
-        return run_alone(
-            job, self._engine(), observer=observer, effective_at=effective_at, dry_run=dry_run
+            source_connection=self.source_connection,
         )
 
     @property
@@ -279,48 +254,18 @@ class SyncTarget(ResourceFactory):
         with self._inspection(values) as run:
             return run.inspect()
 
-    def preview_target(self, values: Mapping[str, object]) -> TargetPreview:
-        """Say what a run would do to this target; see `Pipeline.preview`."""
-        where, path = "not known", self._declared_path()
-        try:
-            where = str(describe(self._engine()))
-            with self._inspection(values) as run:
-                try:
-                    plan, spec = run.inspect()
-                finally:
-                    path = run.path or path
-        except (DBAPIError, psycopg.OperationalError) as error:
-            return self._offline(values, where, path, _first(error), refused=False)
-        except PgflowError as error:
-            refused = not (isinstance(error, SourceFailed) and is_lost(error))
-            return self._offline(values, where, path, str(error), refused=refused)
-        return preview_target(spec, plan, where, spec.path)
-
     @contextmanager
     def _inspection(self, values: Mapping[str, object]) -> Iterator[Run]:
         with self._engine().connect() as connection:
-            plain = connection.execution_options(isolation_level="READ COMMITTED")
-            yield Run(self.job(values), plain, Silence())
+            yield self.inspection(values, connection)
 
-    def _offline(
-        self,
-        values: Mapping[str, object],
-        where: str,
-        path: Decision[str],
-        problem: str,
-        *,
-        refused: bool,
-    ) -> TargetPreview:
-        """Preview without facts: the database is down, or it refuses."""
-        job = self.job(values)
-        try:
-            relation = _relation(job, _unreachable)
-        except (PgflowError, DBAPIError) as error:
-            relation, problem = Sql(("(...)",)), f"{problem}; {error}"
-        spec = replace(job.draft, source=SourceShape(relation))
-        return preview_target(
-            spec, job.make_plan(spec), where, path, problem=problem, refused=refused
-        )
+    def inspection(
+        self, values: Mapping[str, object], connection: Connection, reading: Reading | None = None
+    ) -> Run:
+        """Return a run that can only look; its id is the same each time, and nothing has it."""
+        plain = connection.execution_options(isolation_level="READ COMMITTED")
+        own = Reading() if reading is None else reading
+        return Run(self.job(values), plain, Silence(), run_id=UUID(int=0), reading=own)
 
     # -- connections ------------------------------------------------------------------
 
@@ -342,7 +287,7 @@ class SyncTarget(ResourceFactory):
         return found
 
     @property
-    def _source_connection(self) -> object | None:
+    def source_connection(self) -> object | None:
         """What names the source's connection; None if the source is where the target is."""
         named: object | None = self.spec.source_connection
         if named is not None:
@@ -353,13 +298,6 @@ class SyncTarget(ResourceFactory):
         shared: object | None = self.spec.target_connection
         return "default" if shared is None else shared
 
-    def _declared_path(self) -> Decision[str]:
-        """The path as far as the declaration tells it."""
-        named = getattr(self.spec.source, "connection", None)
-        if self._source_connection is None and named is None:
-            return Decision("same_db", "source and target share one connection")
-        return Decision("not known", "")
-
 
 def _with_config(target: Target, config: Config | None) -> Target:
     """Let the configuration say whether keys may be named, where nobody nearer has."""
@@ -367,27 +305,3 @@ def _with_config(target: Target, config: Config | None) -> Target:
     if shared.sample_keys or target.options.sample_keys is not None:
         return target
     return replace(target, options=replace(target.options, sample_keys=False))
-
-
-def _relation(job: Job, connect: Any) -> Sql:
-    """The source as far as it can be told without a database."""
-    connection = BodyConnection(connect)
-    delivery = job.source(connection, connection)
-    if isinstance(delivery.given, (Mapping, Origin)):
-        return Sql(("(...)",))
-    source = delivery.relation()
-    if isinstance(source, SourceTable):
-        columns = (
-            sql("{s} AS {t}", s=name(source.source_column(c)), t=name(c))
-            for c in job.draft.delivered
-        )
-        return sql("(SELECT {c} FROM {r})", c=join(", ", columns), r=name(*source.path))
-    return source
-
-
-def _unreachable() -> Connection:
-    raise PgflowError("the function needs its connection, which cannot be had")
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

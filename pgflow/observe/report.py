@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from pgflow.bookkeeping import COUNTS
+from pgflow.observe.histories import Histories
 from pgflow.observe.history import HistoryEntry
 from pgflow.observe.listing import Listing
 from pgflow.run.result import Counts, SyncResult, TargetResult
@@ -15,6 +18,11 @@ _NUMERIC = frozenset({*COUNTS, "seconds", "attempts"})
 _RARE = frozenset({"rejected"})
 _FAINT = frozenset(COUNTS) - {"inserted", "read"}
 _MINOR = ("mode", "read", "seconds")
+
+#: How much of a run's id a listing shows; enough to ask for the run.
+_RUN_DIGITS = 8
+
+NL = "\n"
 
 
 def result_listing(results: Iterable[SyncResult], not_run: Sequence[str] = ()) -> Listing:
@@ -44,28 +52,55 @@ def history_listing(entries: Iterable[HistoryEntry]) -> Listing:
     Returns:
         The listing; instants in UTC.
     """
-    entries = tuple(entries)
-    shown = _shown(entries)
-    headings = ("started", "pipeline", "target", "mode", "status", *shown, "seconds", "error")
+    return histories_listing(Histories(tuple(("", entry) for entry in entries)), where=False)
+
+
+def histories_listing(found: Histories, *, where: bool = True) -> Listing:
+    """Show the runs of several databases, one row for each.
+
+    Args:
+        found: What `read_histories` returned.
+        where: Whether a column says which database has the run.
+
+    Returns:
+        The listing; instants in UTC.
+    """
+    shown = _shown(entry for _, entry in found.entries)
+    marked = any(_mark(entry) for _, entry in found.entries)
+    named = ("connection",) if where else ()
+    mark = ("watermark",) if marked else ()
+    headings = (
+        *("started", *named, "pipeline", "target", "mode", "status"),
+        *(*shown, "seconds", *mark, "run", "error"),
+    )
     rows = tuple(
-        (
-            instant(entry.started_at),
-            *_row(
-                entry.pipeline,
-                entry.target,
-                entry.mode,
-                entry.status,
-                entry if entry.status == "success" else None,
-                entry.seconds,
-                shown,
-            ),
-            entry.error or "",
-        )
-        for entry in entries
+        _history_row(entry, shown, (label,) if where else (), (_mark(entry),) if marked else ())
+        for label, entry in found.entries
     )
     faint = _FAINT | {"error"}
-    minor = ("mode", "target", "read", "seconds", "unchanged")
-    return Listing(headings, rows, _NUMERIC, faint, minor, frozenset({"error"}))
+    minor = ("mode", "target", "read", *mark, "run", "seconds", "unchanged")
+    return Listing(headings, rows, _NUMERIC, faint, minor, frozenset({"error", *mark}))
+
+
+def entry_text(entry: HistoryEntry, where: str = "") -> str:
+    """Show everything that the history has of one run, a line for each thing.
+
+    Args:
+        entry: The run.
+        where: What its database is called, if that is to be shown.
+
+    Returns:
+        Lines; instants in UTC. What is empty or zero is left out, and the error comes last, whole.
+    """
+    facts: dict[str, str] = {"connection": where} if where else {}
+    for field in fields(entry):
+        value = getattr(entry, field.name)
+        if value is not None and value not in (0, "", {}) and field.name != "error":
+            facts[field.name] = _fact(value)
+    width = max(map(len, facts))
+    blanks = "\n" + " " * (width + 2)
+    lines = [f"{name:<{width}}  {blanks.join(text.split(NL))}" for name, text in facts.items()]
+    return NL.join([*lines, *(["", entry.error] if entry.error else [])])
 
 
 def counts_text(counts: Counts) -> str:
@@ -89,6 +124,31 @@ def _result_rows(result: SyncResult, shown: Sequence[str]) -> list[tuple[str, ..
         # The function did the work itself, so there are no counts to show.
         return [_row(result.pipeline, "", "", "success", None, result.seconds, shown)]
     return [_target_row(result.pipeline, target, shown) for target in result.targets]
+
+
+def _mark(entry: HistoryEntry) -> str:
+    """How far a run has read; of a backfill's step the range, as all of them look alike."""
+    step = (entry.details or {}).get("backfill")
+    if isinstance(step, Mapping):
+        return f"backfill {step.get('from')} .. {step.get('to')}"
+    return entry.watermark_to or ""
+
+
+def _history_row(
+    entry: HistoryEntry, shown: Sequence[str], where: tuple[str, ...], mark: tuple[str, ...]
+) -> tuple[str, ...]:
+    done = entry if entry.status == "success" else None
+    row = _row(entry.pipeline, entry.target, entry.mode, entry.status, done, entry.seconds, shown)
+    run = str(entry.run_id)[:_RUN_DIGITS]
+    return (instant(entry.started_at), *where, *row, *mark, run, entry.error or "")
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, Mapping):
+        return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _target_row(pipeline: str, target: TargetResult, shown: Sequence[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
+from pgflow import idents
 from pgflow.declare.options import nearest
 from pgflow.errors import MissingMergeKey, SourceMismatch
 from pgflow.plan.contract import SQLType, check_contract
@@ -103,8 +104,19 @@ def _check_needed(spec: SyncSpec, names: list[str]) -> None:
             raise _error(
                 spec,
                 f"the source does not deliver {column!r}, which {why} needs."
-                f"{nearest(column, names)} It delivers: {', '.join(names)}.",
+                f"{nearest(column, names)} It delivers: {', '.join(names)}."
+                f"{_renaming(spec, column)}",
             )
+
+
+def _renaming(spec: SyncSpec, column: str) -> str:
+    """How a column comes to have the name that is looked for."""
+    way = (
+        f"rename it in the source's SQL: AS {idents.quote(column)}"
+        if spec.source.selected
+        else f"say so to the source: column_map={{{column!r}: ...}}"
+    )
+    return f" If one of these is it, {way}."
 
 
 def _check_extra(spec: SyncSpec, names: list[str]) -> None:
@@ -138,7 +150,8 @@ def _check_target(spec: SyncSpec, names: list[str]) -> None:
         raise _error(
             spec,
             f"the target's {_list(missing)} is NOT NULL without a default, and the source does "
-            f"not deliver it.{nearest(missing[0], names)} It delivers: {', '.join(names)}.",
+            f"not deliver it.{nearest(missing[0], names)} It delivers: {', '.join(names)}."
+            f"{_renaming(spec, missing[0])}",
         )
     generated = [c.name for c in spec.target.columns if c.generated and c.name in names]
     if generated:

@@ -123,6 +123,7 @@ class SourceShape:
         reads_target: Whether it reads the target itself.
         cheap: Whether it is a whole table, which costs less to read again than to keep.
         stage: The stage that `relation` is, if the rows are put into one first.
+        selected: Whether SQL delivers its columns, which names them; not so rows and files.
     """
 
     relation: Sql
@@ -133,6 +134,7 @@ class SourceShape:
     reads_target: bool = False
     cheap: bool = False
     stage: Stage | None = None
+    selected: bool = True
 
 
 @dataclass(frozen=True)

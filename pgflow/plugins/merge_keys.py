@@ -42,7 +42,8 @@ class MergeKeysPlugin(Plugin):
 
 def _differs(ctx: FactoryContext, columns: tuple[str, ...], origin: str) -> str:
     primary = ctx[TARGET_SPEC].primary_key.columns
-    if origin == "keys=" or origin == "__merge_keys__" or not primary or columns == primary:
+    explicit = origin in ("keys=", "__merge_keys__")
+    if explicit or not primary or set(columns) == set(primary):
         return ""
     return (
         f"merge key resolved to ({', '.join(columns)}) from {origin}, which differs from the "

@@ -38,6 +38,9 @@ _DECIDED = frozenset(
 )
 
 
+#: Why a run has an option that nobody has given.
+_IMPLIED = "watermark='slot' names what has changed, which may be nothing or may all be gone"
+
 #: What keeps the current versions of a key apart where no unique index does.
 _BY_LOCK = Decision("the target's lock", "no unique index on the keys among current versions")
 
@@ -130,9 +133,11 @@ class Planner:
         decisions |= {f"lookup {each.into}": each.decision for each in spec.links}
         if spec.source.stage is not None:
             decisions["stage"] = Decision(True, spec.source.stage.reason)
+        declared = self.draft.options.given()
         for option, value in spec.options.given().items():
             if option not in _DECIDED:
-                decisions[option] = Decision(value, "given")
+                own = option in declared and declared[option] == value
+                decisions[option] = Decision(value, "given" if own else _IMPLIED)
         return decisions
 
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from pgflow.declare.rows import RowSource
-from pgflow.declare.sources import Query, SourceTable
-from pgflow.errors import DeclarationError, InvalidSource, PipelineCycle
+from pgflow.errors import PipelineCycle
 from pgflow.factories.pipeline import Pipeline
-from pgflow.plan.query import from_clause, from_text
-from pgflow.plugins.sync_keys import PLANNER
-from pgflow.project.contents import path
+from pgflow.project.reading import Relation, looks_up, reads, refers_to, writes
+from pgflow.project.views import below, declared_views
 
-#: A connection as declared, a schema and a table.
-Relation = tuple[Any, str | None, str]
+__all__ = ["Relation", "dependencies", "looks_up", "ordered", "reads", "references", "writes"]
+
+#: For each pipeline the names of others.
+Others = Mapping[str, tuple[str, ...]]
 
 
 def ordered(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:
     """Order pipelines so that each comes after those whose targets its source reads.
 
-    What a source reads is taken from `source=` and `source_table=`. A pipeline whose function
-    makes the SQL is not called, because functions may have side effects: it keeps its place in
-    the order of declaration. Names without a schema are taken to be in `public`. The dimensions
-    that a pipeline's lookups read count in any case.
+    What a source reads is taken from `source=`, `source_table=`, and the SQL that a function
+    returns literally; functions are not called, because they may have side effects. A pipeline
+    of which this is not known keeps its place in the order of declaration. Names without a schema
+    are taken to be in `public`. The dimensions that a pipeline's lookups read count in any case;
+    tables that foreign keys lead to come first where nothing speaks against it.
 
     Args:
         pipelines: In the order of declaration.
@@ -35,106 +34,129 @@ def ordered(pipelines: Iterable[Pipeline]) -> tuple[Pipeline, ...]:
         PipelineCycle: Pipelines read what the others write.
         InvalidSource: A source's SQL cannot be read.
     """
+    given = {pipeline.name: pipeline for pipeline in pipelines}
+    reading, referring = dependencies(given.values()), references(given.values())
+    return tuple(given[name] for name in arranged(given, reading, referring))
+
+
+def arranged(names: Iterable[str], reading: Others, referring: Others) -> tuple[str, ...]:
+    """Order names by what is known of their pipelines.
+
+    Args:
+        names: In the order that they have unless something speaks against it.
+        reading: What `dependencies` returned for these pipelines.
+        referring: What `references` returned.
+
+    Raises:
+        PipelineCycle: Pipelines depend on each other.
+    """
+    before = _with_references(reading, referring)
+    done: dict[str, None] = {}
+    for name in names:
+        if name not in done:
+            _finish(name, before, done)
+    return tuple(done)
+
+
+def dependencies(pipelines: Iterable[Pipeline]) -> Others:
+    """Say for each pipeline which others write what it reads or looks up; none is its own.
+
+    Args:
+        pipelines: The pipelines among which to look.
+
+    Returns:
+        Names by name, in the order of the pipelines.
+
+    Raises:
+        InvalidSource: A source's SQL cannot be read.
+    """
     given = tuple(pipelines)
-    writers: dict[Relation, list[Pipeline]] = {}
-    for pipeline in given:
+    metadatas = {id(t.target_table.metadata): t for p in given for t in p.sync_targets}
+    views = declared_views(target.target_table.metadata for target in metadatas.values())
+    wanted = {
+        p.name: [each for found in (*reads(p), *looks_up(p)) for each in below(found, views)]
+        for p in given
+    }
+    return _writers(given, wanted)
+
+
+def references(pipelines: Iterable[Pipeline]) -> Others:
+    """Say for each pipeline which others fill the tables that its foreign keys lead to."""
+    given = tuple(pipelines)
+    return _writers(given, {p.name: refers_to(p) for p in given})
+
+
+def _writers(pipelines: Sequence[Pipeline], wanted: Mapping[str, Sequence[Relation]]) -> Others:
+    writers: dict[Relation, list[str]] = {}
+    for pipeline in pipelines:
         for relation in writes(pipeline):
-            writers.setdefault(relation, []).append(pipeline)
-    done: dict[str, Pipeline] = {}
-    for pipeline in given:
-        _visit(pipeline, writers, done, [])
-    return tuple(done.values())
+            writers.setdefault(relation, []).append(pipeline.name)
+    found = {}
+    for name, relations in wanted.items():
+        names = {w: None for relation in relations for w in writers.get(relation, ()) if w != name}
+        found[name] = tuple(names)
+    return found
 
 
-def _visit(
-    pipeline: Pipeline,
-    writers: dict[Relation, list[Pipeline]],
-    done: dict[str, Pipeline],
-    chain: list[str],
-) -> None:
-    """Add a pipeline after those that it depends on."""
-    if pipeline.name in done:
-        return
-    if pipeline.name in chain:
-        raise _cycle([*chain[chain.index(pipeline.name) :], pipeline.name])
-    for relation in (*reads(pipeline), *looks_up(pipeline)):
-        for writer in writers.get(relation, ()):
-            if writer is not pipeline:
-                _visit(writer, writers, done, [*chain, pipeline.name])
-    done[pipeline.name] = pipeline
+def _with_references(reading: Others, referring: Others) -> dict[str, tuple[str, ...]]:
+    """Add what foreign keys say, as long as it makes no circle."""
+    before = dict(reading)
+    for name, others in referring.items():
+        for other in others:
+            if name not in upstream([other], before):
+                before[name] = (*before[name], other)
+    return before
 
 
-def writes(pipeline: Pipeline) -> tuple[Relation, ...]:
-    """Return the targets of a pipeline."""
-    targets = zip(_connections(pipeline), pipeline.spec.targets, strict=True)
-    return tuple((connection, *path(target.table)) for connection, target in targets)
+def upstream(names: Iterable[str], before: Others) -> set[str]:
+    """Return pipelines with everything that they depend on, however far away.
+
+    Args:
+        names: The pipelines.
+        before: What `dependencies` returned.
+    """
+    found: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left.extend(before.get(name, ()))
+    return found
 
 
-def reads(pipeline: Pipeline) -> tuple[Relation, ...]:
-    """Return the tables that a pipeline's declared source names, none if its function says it."""
-    spec = pipeline.spec
-    if spec.source is None or isinstance(spec.source, RowSource):
-        return ()
-    given = _first(spec.source_connection, spec.source.connection)
-    connections = _connections(pipeline) if given is None else [given]
-    try:
-        found = _relations(spec.source, spec.name)
-    except InvalidSource:
-        if given is None:
-            raise
-        return ()  # another kind of database has another grammar, and no target is there
-    return tuple((connection, *relation) for connection in connections for relation in found)
+def turned(before: Others) -> Others:
+    """Turn dependencies around: for each pipeline those that depend on it."""
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(before, ())
+    for name, others in before.items():
+        for other in others:
+            found[other] = (*found.get(other, ()), name)
+    return found
 
 
-def looks_up(pipeline: Pipeline) -> tuple[Relation, ...]:
-    """Return the dimensions of a pipeline's lookups, which are beside its targets."""
-    targets = zip(_connections(pipeline), pipeline.sync_targets, strict=True)
-    return tuple(
-        (connection, link.schema, link.table)
-        for connection, target in targets
-        for link in target.ctx[PLANNER].draft.links
-    )
-
-
-def _relations(source: Query | SourceTable, owner: str) -> list[tuple[str, str]]:
-    if isinstance(source, SourceTable):
-        return [source.path]
-    if isinstance(source.sql, str):
-        text = from_text(source.sql, source.params, owner).render()[0]
-    else:
-        text = from_clause(source.sql, owner).render()[0]
-    # Parsing needs pglast, which only projects with such sources pay for.
-    from pglast.visitors import referenced_relations
-
-    names = sorted(referenced_relations(text))
-    return [_path(name) for name in names]
-
-
-def _path(name: str) -> tuple[str, str]:
-    """Take a qualified name apart, as pglast writes it."""
-    try:
-        return SourceTable(name).path
-    except DeclarationError:
-        return SourceTable(f"public.{name}").path
-
-
-def _connections(pipeline: Pipeline) -> list[Any]:
-    """The connection of each target, as it was declared: two names of one database are two."""
-    spec = pipeline.spec
-    return [
-        _first(target.target_connection, spec.target_connection, "default")
-        for target in spec.targets
-    ]
-
-
-def _first(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
+def _finish(name: str, before: Others, done: dict[str, None]) -> None:
+    """Add a pipeline to those that are done, after those that come before it."""
+    chain = [(name, iter(before[name]))]
+    inside = {name}
+    while chain:
+        here, left = chain[-1]
+        following = next((each for each in left if each not in done), None)
+        if following is None:
+            done[here] = None
+            chain.pop()
+        elif following in inside:
+            path = [each for each, _ in chain]
+            raise _cycle([*path[path.index(following) :], following])
+        else:
+            inside.add(following)
+            chain.append((following, iter(before[following])))
 
 
 def _cycle(chain: list[str]) -> PipelineCycle:
     spoken = " reads from ".join(repr(name) for name in chain)
     return PipelineCycle(
-        f"these pipelines wait for each other: {spoken}. Sync them by name in the order that is "
-        "right, or let one of them read something else.",
+        f"these pipelines wait for each other: {spoken}. Sync them one by one in the order that "
+        f"is right (pgflow sync {chain[1]}, then {chain[0]}), or let one of them read something "
+        "else.",
         chain=tuple(chain),
     )

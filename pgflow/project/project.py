@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import MetaData
 
+from pgflow.connections.settings import project_settings
 from pgflow.declare.body import Parameter, bind_parameters
 from pgflow.declare.options import nearest
 from pgflow.errors import MissingParameter, UnknownPipeline, UnknownTable
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import TableFactory
+from pgflow.project.batch import Batch, Chosen
 from pgflow.project.contents import find, label, path
+from pgflow.project.crew import run_batch
 from pgflow.project.modules import load_modules
 from pgflow.project.order import ordered
+from pgflow.project.precedence import precedence
+from pgflow.project.selection import Selection
+from pgflow.project.watching import attach
 from pgflow.run.events import Observer
 from pgflow.run.result import SyncResult
 
@@ -55,6 +60,7 @@ class Project:
             DuplicatePipeline: Two pipelines have one name.
         """
         contents = find(load_modules(modules))
+        attach(contents.pipelines.values(), project_settings())
         return cls(contents.pipelines, contents.tables, contents.metadatas)
 
     @cached_property
@@ -97,36 +103,33 @@ class Project:
             candidates=candidates,
         )
 
-    def select(self, names: Iterable[str]) -> tuple[Pipeline, ...]:
-        """Choose pipelines by name or pattern.
+    def select(
+        self, names: Iterable[str] | None = None, exclude: Iterable[str] = ()
+    ) -> tuple[Pipeline, ...]:
+        """Choose pipelines by words; each word adds to what the others choose.
 
         Args:
-            names: Exact names, and shell patterns such as `sales_*`, which match names and
-                qualified target names (`warehouse.*`), or with `tag:` the tags.
+            names: Exact names; shell patterns such as `sales_*`, which match names and qualified
+                target names (`warehouse.*`); `tag:nightly`; `state:failed` and `state:never`,
+                which ask the history. A `+` before a word adds all that it depends on, one behind
+                it all that depends on it. By default all pipelines.
+            exclude: Words for what is left out.
 
         Returns:
-            Each pipeline once: in the order given, and within a pattern readers after writers.
+            Each pipeline once, readers after writers; those that are not related in the order of
+            the words.
 
         Raises:
-            UnknownPipeline: A name or a pattern matches nothing.
+            UnknownPipeline: A name, pattern, tag or state is unknown.
+            PipelineCycle: Pipelines that are chosen read what the others write.
+            MissingTable: A state is asked for, and a database has no history.
         """
-        chosen: dict[str, Pipeline] = {}
-        for name in names:
-            exact = self.pipelines.get(name)
-            matching = (exact,) if exact else tuple(p for p in self.in_order if _fits(p, name))
-            if not matching:
-                raise self._unknown(name)
-            chosen.update((pipeline.name, pipeline) for pipeline in matching)
-        return tuple(chosen.values())
+        words = self.pipelines if names is None else names
+        chosen = Selection(self.pipelines).chosen(words, exclude)
+        return precedence(chosen.values(), self.pipelines.values()).pipelines
 
     def _unknown(self, name: str) -> UnknownPipeline:
-        known = list(self.pipelines)
-        hint = nearest(name, known)
-        return UnknownPipeline(
-            f"there is no pipeline {name!r}.{hint} The project has: {', '.join(known) or 'none'}.",
-            name=name,
-            nearest=hint.removeprefix(" Did you mean ").strip("'?") or None,
-        )
+        return Selection(self.pipelines).unknown(name)
 
 
 def parameters(pipeline: Pipeline) -> tuple[Parameter, ...]:
@@ -161,33 +164,46 @@ def arguments(
 
 
 def sync_all(
-    modules: Sequence[str] | None = None, *, observer: Observer | None = None, **params: object
+    modules: Sequence[str] | None = None,
+    *,
+    observer: Observer | None = None,
+    workers: int | None = None,
+    **params: object,
 ) -> list[SyncResult]:
-    """Sync every pipeline of a project, readers after writers.
+    """Sync every pipeline of a project, readers after writers, independent ones at the same time.
 
     Args:
         modules: As in `Project.load`.
-        observer: Who watches the runs.
+        observer: Who watches the runs; with several workers, from several threads at a time.
+        workers: How many pipelines run at the same time, each in a thread of its own; by default
+            as many as there are processors, four at most. With 1 they run in this thread.
         **params: Run parameters; each pipeline gets those that it takes.
 
     Returns:
-        The results, in the order of the runs.
+        The results, in the order in which one after the other would have run.
 
     Raises:
         MissingParameter: A pipeline needs a value that is not given; nothing was run.
-        PgflowError: A pipeline failed. Those before it stay synced, those after it do not run;
+        PgflowError: A pipeline failed. Those that were running were finished, no other was begun;
             a note on the error says which.
     """
-    pipelines = Project.load(modules).in_order
+    project = Project.load(modules)
+    pipelines = project.in_order
     values = arguments(pipelines, params)
-    results: list[SyncResult] = []
-    for pipeline, own in zip(pipelines, values, strict=True):
-        try:
-            results.append(pipeline.sync(observer=observer, **own))
-        except Exception as error:
-            error.add_note(_progress(pipelines, len(results)))
-            raise
-    return results
+    chosen = [Chosen(p, own) for p, own in zip(pipelines, values, strict=True)]
+    batch = run_batch(
+        chosen,
+        lambda each, watch: each.pipeline.sync(observer=watch, **each.values),
+        workers=workers,
+        observer=observer,
+    )
+    if batch.interrupt is not None:
+        raise batch.interrupt
+    for failed in batch.failed:
+        if failed.error is not None:
+            failed.error.add_note(_progress(batch, failed.name))
+            raise failed.error
+    return [each.result for each in batch.outcomes if each.result is not None]
 
 
 def _bind(pipeline: Pipeline, given: Mapping[str, object]) -> dict[str, Any]:
@@ -198,22 +214,19 @@ def _bind(pipeline: Pipeline, given: Mapping[str, object]) -> dict[str, Any]:
     )
 
 
-def _progress(pipelines: Sequence[Pipeline], failed: int) -> str:
-    names = [pipeline.name for pipeline in pipelines]
-    before, after = (", ".join(part) or "none" for part in (names[:failed], names[failed + 1 :]))
-    return f"sync_all stopped at {names[failed]!r}; synced before: {before}; not run: {after}."
+def _progress(batch: Batch, culprit: str) -> str:
+    def names(*statuses: str) -> str:
+        found = (o.name for o in batch.outcomes if o.status in statuses and o.name != culprit)
+        return ", ".join(found)
+
+    also = names("failed", "interrupted")
+    return (
+        f"sync_all stopped at {culprit!r}; synced: {names('success') or 'none'}; "
+        f"{f'failed too: {also}; ' if also else ''}not run: {names('not run') or 'none'}."
+    )
 
 
 def names_of(table: TableFactory) -> set[str]:
     """Return what a table may be called: with or without its schema, quoted or not."""
     schema, name = path(table)
     return {name, label(table), f"{schema}.{name}"}
-
-
-def _fits(pipeline: Pipeline, pattern: str) -> bool:
-    if pattern.startswith("tag:"):
-        return any(fnmatchcase(tag, pattern[4:]) for tag in pipeline.spec.tags)
-    targets = [t.table for t in pipeline.spec.targets]
-    plain = ["{}.{}".format(*path(table)) for table in targets]
-    words = [pipeline.name, *map(label, targets), *plain]
-    return any(fnmatchcase(word, pattern) for word in words)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from sqlalchemy import MetaData
 
 from pgflow import idents
+from pgflow.declare.hook import check_hook
 from pgflow.errors import ConfigConflict
 from pgflow.resolve.extension import Extension, arrange
 from pgflow.resolve.plugin import Plugin
@@ -28,10 +30,13 @@ class Config:
             moves them with all that they hold.
         sample_keys: Whether errors, results and the history may name keys of rows, unless a
             pipeline says otherwise.
+        on_failure: Called with a `pgflow.observe.failure.Failure` for each run that failed, of
+            pipelines that name no function themselves.
 
     Raises:
         ExtensionError: The extensions do not fit together.
         NotAPlugin: `plugins` holds something else.
+        InvalidOption: `on_failure` cannot be called.
     """
 
     def __init__(
@@ -41,7 +46,10 @@ class Config:
         utility_schema: str = "pgflow",
         utility_schema_renamed_from: str | None = None,
         sample_keys: bool = True,
+        on_failure: Callable[[Any], object] | None = None,
     ) -> None:
+        check_hook(on_failure, "Config")
+        self.on_failure = on_failure
         self.sample_keys = sample_keys
         self.utility_schema = idents.truncate(utility_schema)
         former = utility_schema_renamed_from
@@ -96,6 +104,27 @@ class Config:
         ]
         self._extensions, self._extension_plugins = arranged, plugins
         return self
+
+    def discover(self, *names: str) -> Config:
+        """Take extensions of installed packages into use, but those that are in use already.
+
+        Args:
+            *names: Entry points in the group `pgflow.extensions`; without names all that are
+                installed. What they depend on comes along.
+
+        Returns:
+            The configuration itself, for chaining.
+
+        Raises:
+            ExtensionError: One is not installed or cannot be loaded, or they do not fit together;
+                the configuration is unchanged.
+        """
+        # Looking for entry points takes time, which only those who ask for them pay.
+        from pgflow.resolve.discovery import installed_extensions
+
+        found = installed_extensions(names or None)
+        used = {extension.name for extension in self._extensions}
+        return self.use(*(each for each in found if each.name not in used))
 
     def register(self, *plugins: PluginSource) -> Config:
         """Add plugins for every factory.

@@ -123,7 +123,7 @@ def enter(sources: Iterable[PluginSource], where: str, *, start: int = 0) -> lis
         NotAPlugin: Something in the list is none of these, or is not made without arguments.
     """
     if isinstance(sources, Plugin | type | str) or not isinstance(sources, Iterable):
-        raise NotAPlugin(f"{where} is {sources!r}: give a list of plugins.", origin=where)
+        raise NotAPlugin(f"{where} is {_single(sources, where)}.", origin=where)
     return [enter_one(source, f"{where}[{index}]") for index, source in enumerate(sources, start)]
 
 
@@ -141,6 +141,16 @@ def enter_one(source: PluginSource, origin: str) -> Entry:
         NotAPlugin: It is none of these, or is not made without arguments.
     """
     return Entry(_instance(source, origin), origin)
+
+
+def _single(source: object, where: str) -> str:
+    """What stands in the place of a list, and the list that was meant."""
+    if isinstance(source, type) and issubclass(source, Plugin):
+        return f"{source.__name__}: give a list of plugins: {where}=[{source.__name__}]"
+    if isinstance(source, Plugin):
+        kind = type(source).__name__
+        return f"a {kind}: give a list of plugins: {where}=[{kind}(...)]"
+    return f"{source!r}: give a list of plugins"
 
 
 def _instance(source: PluginSource, origin: str) -> Plugin:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from pgflow.declare.body import Body
 from pgflow.errors import UnsuitableTransaction
+from pgflow.run.aio import OwnLoop
 
 _FORBIDDEN = frozenset(
     {"begin", "begin_twophase", "close", "commit", "detach", "invalidate", "rollback"}
@@ -25,10 +25,19 @@ class BodyConnection:
 
     Args:
         open_connection: Gives the run's connection.
+        named: What names this end, for a `Query(sql, connection=conn)`; None for the target's.
     """
 
-    def __init__(self, open_connection: Callable[[], Connection]) -> None:
+    def __init__(
+        self, open_connection: Callable[[], Connection], named: object | None = None
+    ) -> None:
         self._open = open_connection
+        self._named = named
+
+    @staticmethod
+    def name_of(given: object) -> object | None:
+        """Return what names a connection; of a function's own, what names its end."""
+        return given._named if isinstance(given, BodyConnection) else given
 
     def __getattr__(self, name: str) -> Any:
         if name in _FORBIDDEN:
@@ -54,16 +63,12 @@ def call(body: Body, connections: tuple[BodyConnection, ...], values: Mapping[st
     Returns:
         What it returned; an `async def` function is run to its end, in a thread of its own where
         an event loop is running already.
+
+    Raises:
+        RunCancelled: The run was cancelled while an `async def` function waited for something.
     """
-    if not body.is_async:
-        return body.function(*connections, **values)
-
-    def run() -> Any:
-        return asyncio.run(body.function(*connections, **values))
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return run()
-    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as executor:
-        return executor.submit(run).result()
+    returned = body.function(*connections, **values)
+    if not inspect.isawaitable(returned):
+        return returned
+    with OwnLoop() as loop:
+        return loop.run(returned)

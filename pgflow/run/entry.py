@@ -9,13 +9,17 @@ from uuid import UUID
 
 from sqlalchemy.engine import Transaction
 
-from pgflow.bookkeeping import VERSION
+from pgflow.bookkeeping import ADDED, VERSION
 from pgflow.plan.decision import Unknown
 from pgflow.plan.spec import SyncSpec
-from pgflow.run import facts, records
+from pgflow.run import facts, firings, records
 from pgflow.run.execution import Execution
 from pgflow.run.job import Job
+from pgflow.run.recovery.interrupts import uncovered
 from pgflow.run.session import Session
+
+#: The subject under which the history has the range of a backfill's step.
+BACKFILL = "backfill"
 
 
 @dataclass
@@ -34,6 +38,8 @@ class Entry:
     effective_at: datetime | None
     rehearsed: bool
     _stands: bool = field(default=False, init=False)
+    # Ctrl-C may come after the commit and before its answer: then nobody knows whether it stands.
+    _written: bool = field(default=False, init=False)
     _layout: int = field(default=VERSION, init=False)
 
     def announce(self, begin: Callable[[], Transaction], session: Callable[[], Session]) -> None:
@@ -47,6 +53,7 @@ class Entry:
             return
         with begin():
             self._write(session())
+            self._written = True
         self._stands = True
 
     def check(self, session: Session) -> None:
@@ -105,13 +112,30 @@ class Entry:
             error: What went wrong.
             attempt: The number of the attempt.
         """
-        if not self._stands:
+        if not self._written:
             return
         try:
-            with begin():
+            with uncovered(), begin():
                 records.fail(session(), self.job.runs, self.run_id, error, attempt, self._layout)
         except Exception as second:
             error.add_note(f"The failure could not be recorded in the history: {second}")
+
+    def is_settled(self, session: Session) -> UUID | None:
+        """Look whether an earlier run has settled the firing of this one, which then does nothing.
+
+        Args:
+            session: The session, in the transaction of the data.
+
+        Returns:
+            The earlier run, or None.
+
+        Raises:
+            InvalidInstant: The firing lies too far ahead.
+        """
+        done_by = None if self.rehearsed else firings.settled_by(session, self.job)
+        if done_by is not None:
+            firings.withdraw(session, self.job.runs, self.run_id, done_by)
+        return done_by
 
     def is_success(self, session: Session) -> bool:
         """Wait until the run's last transaction is over, and look whether it was committed.
@@ -138,7 +162,16 @@ class Entry:
             draft.mode,
             self.job.parameters,
             self.effective_at,
+            {**firings.noted(self.job, self._layout), **self._step},
         )
+
+    @property
+    def _step(self) -> dict[str, object]:
+        """What the history says of a backfill's step; older layouts have no place for it."""
+        if self.job.step is None or self._layout < ADDED["details"]:
+            return {}
+        begin, end = self.job.step
+        return {BACKFILL: {"from": begin, "to": end}}
 
 
 def _watermark(spec: SyncSpec, done: Execution) -> tuple[str | None, str | None]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from pgflow.connections.registry import Description
 from pgflow.plan.statement import Plan, Statement
 from pgflow.run.result import TargetResult
 
@@ -39,12 +40,16 @@ class RunStarted:
         pipeline: The pipeline's name.
         target: The target's qualified name.
         dry_run: Whether it will be rolled back.
+        mode: The mode's name.
+        where: The target's database, without anything secret; None where nobody knows it.
     """
 
     run_id: UUID
     pipeline: str
     target: str
     dry_run: bool
+    mode: str = ""
+    where: Description | None = None
 
 
 class Observer(Protocol):
@@ -62,6 +67,9 @@ class Observer(Protocol):
     def executing(self, run: RunStarted, statement: Statement) -> None:
         """A statement is about to run."""
 
+    def executed(self, run: RunStarted, statement: Statement, rows: int) -> None:
+        """A statement has run: it wrote or returned so many rows. One that fails is not told."""
+
     def transferring(self, run: RunStarted, progress: Transferred) -> None:
         """Rows of a source that is elsewhere are on their way; told a few times a second."""
 
@@ -70,6 +78,9 @@ class Observer(Protocol):
 
     def finished(self, run: RunStarted, result: TargetResult) -> None:
         """The run is over, with or without success."""
+
+    def refused(self, pipeline: str, result: TargetResult) -> None:
+        """A target's run could not begin, as when its database cannot be reached."""
 
 
 class Silence:
@@ -87,6 +98,9 @@ class Silence:
     def executing(self, run: RunStarted, statement: Statement) -> None:
         """Do nothing."""
 
+    def executed(self, run: RunStarted, statement: Statement, rows: int) -> None:
+        """Do nothing."""
+
     def transferring(self, run: RunStarted, progress: Transferred) -> None:
         """Do nothing."""
 
@@ -94,4 +108,7 @@ class Silence:
         """Do nothing."""
 
     def finished(self, run: RunStarted, result: TargetResult) -> None:
+        """Do nothing."""
+
+    def refused(self, pipeline: str, result: TargetResult) -> None:
         """Do nothing."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from pgflow.bookkeeping import COUNTS
-from pgflow.errors import InvalidCheck, PgflowError, SourceMismatch, StatementFailed
+from pgflow.errors import InvalidBody, InvalidCheck, PgflowError, SourceMismatch, StatementFailed
 from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import raw
 from pgflow.plan.statement import Plan, Report, Row, Statement
@@ -141,8 +143,20 @@ def done_by_itself(job: Job, draft: SyncSpec, returned: Mapping[str, Any]) -> Ex
             target=draft.target.label,
         )
     done = Execution(Plan(draft.target.label, draft.mode), returned=returned)
-    done.counts.update({n: int(v) for n, v in returned.items() if n in done.counts})
+    for name in done.counts:
+        done.counts[name] = _count(job, name, returned.get(name, 0))
     return done
+
+
+def _count(job: Job, name: str, value: object) -> int:
+    with suppress(TypeError):
+        if (count := operator.index(value)) >= 0:  # type: ignore[arg-type]  # else a TypeError
+            return count
+    raise InvalidBody(
+        f"pipeline {job.pipeline!r}: its function did the work itself and returned {name!r} as "
+        f"{value!r}. A count is a whole number, not below 0. What the function did through its "
+        "connection was rolled back."
+    )
 
 
 def _execute(
@@ -173,6 +187,7 @@ def _run(
             continue
         observer.executing(run, statement)
         answer = _answer(session, statement, feeder)
+        observer.executed(run, statement, max(0, answer.count))
         if statement.reports is not None:
             done.take(statement.reports(answer.rows))
         if statement.refuses is not None:

@@ -75,7 +75,7 @@ def gather(session: Session, job: Job, source: Sql | SourceTable | Origin) -> Sy
         MissingTable: The target lacks a declared column.
         SourceMismatch: The source does not fit the target.
     """
-    spec = _with_target(session, job.draft)
+    spec = with_target(session, job.draft)
     if isinstance(source, (Sql, SourceTable)):
         spec = _from_here(session, spec, job, source)
     else:
@@ -104,15 +104,24 @@ def _goes_on(spec: SyncSpec) -> bool:
     return mark is not None and mark.kind != "window" and isinstance(mark.value, str)
 
 
-def _with_target(session: Session, spec: SyncSpec) -> SyncSpec:
-    """Take the columns as the database has them; declared ones must all be there."""
+def with_target(session: Session, spec: SyncSpec) -> SyncSpec:
+    """Take the columns as the database has them; declared ones must all be there.
+
+    Args:
+        session: The target's session.
+        spec: What is planned.
+
+    Raises:
+        MissingTable: One is not.
+    """
     real = {c.name: c for c in catalogue.target_columns(session, spec.target.label)}
     declared = [c.name for c in spec.target.columns]
     missing = [c for c in (*declared, *spec.target.system.names) if c not in real]
     if missing:
         columns = ", ".join(repr(c) for c in missing)
+        noun = "column" if len(missing) == 1 else "columns"
         raise MissingTable(
-            f"{spec.owner}: table {spec.target.label} has no column {columns}, which the "
+            f"{spec.owner}: table {spec.target.label} has no {noun} {columns}, which the "
             f"declaration has. {_REMEDY.format('')}{_late(spec, missing)}"
         )
     present = tuple(real[c] for c in declared)
@@ -208,14 +217,28 @@ def table_columns(
         if theirs in have:
             pieces.append(sql("{s} AS {t}", s=name(theirs), t=name(column)))
         elif column in source.column_map or column not in optional:
-            raise SourceMismatch(
-                f"{source.name} has no column {theirs!r} for the target's {column!r}."
-                f"{nearest(theirs, have)} Name the source's column by column_map="
-                f"{{{column!r}: ...}}, or write the SELECT in the function's body.",
-                pipeline=spec.owner,
-                target=spec.target.label,
-            )
+            raise _lacking(spec, source, column, have)
     return join(", ", pieces)
+
+
+def _lacking(
+    spec: SyncSpec, source: SourceTable, column: str, have: Sequence[str]
+) -> SourceMismatch:
+    """Say that a source table lacks a column, and how it comes by it."""
+    theirs, mark = source.source_column(column), spec.watermark
+    if mark is not None and mark.kind == "snapshot" and column == mark.column:
+        said = (
+            f"watermark='snapshot' goes by {theirs!r}, the column that tells which transaction "
+            f"wrote a row, and {source.name} has none of that name. Print the SQL that adds it: "
+            f"`pgflow tracking {source.name}`; or name another one by incremental_column=."
+        )
+    else:
+        said = (
+            f"{source.name} has no column {theirs!r} for the target's {column!r}."
+            f"{nearest(theirs, have)} Name the source's column by column_map={{{column!r}: ...}}, "
+            "or write the SELECT in the function's body."
+        )
+    return SourceMismatch(said, pipeline=spec.owner, target=spec.target.label)
 
 
 def _type_of(spec: SyncSpec, column: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgflow.errors import SourceFailed, StatementFailed
+from pgflow.run.violations import explanation
 
 #: Classes of SQLSTATE whose messages quote no value of any row: connection, rights, syntax and
 #: names, resources, limits, cancellation, the server's own state.
@@ -30,8 +31,10 @@ def statement_failed(
     """
     diagnostic = _without_values(error) if guarded else str(error).strip()
     begin = f"{owner}: could not" if owner else "could not"
+    why = explanation(error, owner)
+    said = f"{why} The server says: {diagnostic}" if why else diagnostic
     return kind(
-        f"{begin} {purpose}: {diagnostic}",
+        f"{begin} {purpose}: {said}",
         purpose=purpose,
         statement=statement,
         sqlstate=getattr(error, "sqlstate", None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pgflow import idents
 from pgflow.plan.spec import SyncSpec
@@ -37,6 +37,8 @@ class Job:
         checked: Whether rows are looked at in a stage before they are written.
         check_version: Refuses a server that is too old for them.
         source_connection: What names the source's connection; None if it is the target's own.
+        firing: The instant at which a schedule asked for the run, or None.
+        step: The range of a backfill's step, if the run is one: from, and to below.
     """
 
     draft: SyncSpec
@@ -49,6 +51,8 @@ class Job:
     source_connection: object | None = None
     quarantines: bool = False
     checked: bool = False
+    firing: datetime | None = None
+    step: tuple[str, str] | None = None
 
     @property
     def pipeline(self) -> str:

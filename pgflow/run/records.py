@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
@@ -35,6 +35,7 @@ class Record:
         mode: The mode's name.
         parameters: The run parameters.
         effective_at: The instant that the caller gave.
+        details: What is worth keeping from the beginning, as plain data by subject.
     """
 
     run_id: UUID
@@ -44,11 +45,12 @@ class Record:
     mode: str
     parameters: Mapping[str, object]
     effective_at: datetime | None
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 def announce(session: Session, runs: Sql, record: Record) -> None:
     """Write a run as `running`."""
-    parameters = json.dumps({k: _plain(v) for k, v in record.parameters.items()})
+    parameters = json.dumps({k: plain(v) for k, v in record.parameters.items()})
     values = {
         "run_id": sql("{v}::uuid", v=bind(record.run_id, "run_id")),
         "pipeline": sql("{v}::text", v=bind(record.pipeline, "pipeline")),
@@ -59,6 +61,8 @@ def announce(session: Session, runs: Sql, record: Record) -> None:
         "effective_at": sql("{v}::timestamptz", v=bind(record.effective_at, "effective_at")),
         "parameters": sql("{v}::jsonb", v=bind(parameters, "parameters")),
     }
+    if record.details:
+        values["details"] = sql("{v}::jsonb", v=bind(json.dumps(dict(record.details)), "details"))
     text = sql(
         # A first try may have arrived although its answer did not.
         "INSERT INTO {runs} ({columns}) SELECT {values} ON CONFLICT DO NOTHING",
@@ -212,7 +216,10 @@ def _kept(details: Mapping[str, object] | None, layout: int) -> list[Sql]:
     if not details or not _has("details", layout):
         return []
     text = json.dumps(details, default=str)
-    return [sql("details = {v}::jsonb", v=bind(text, "details"))]
+    # What stood there from the beginning stays.
+    return [
+        sql("details = coalesce(details, '{{}}'::jsonb) || {v}::jsonb", v=bind(text, "details"))
+    ]
 
 
 def _has(column: str, layout: int) -> bool:
@@ -224,5 +231,6 @@ def _message(error: BaseException) -> str:
     return (str(error) or unsaid).replace("\0", "")[:10_000]
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return a value of a parameter as the history keeps it: what JSON has no word for as text."""
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)

@@ -12,6 +12,9 @@ from uuid import UUID
 from pgflow.bookkeeping import COUNTS
 from pgflow.plan.statement import Plan
 
+#: So many warnings are shown by `str()`; a result has them all.
+_WARNINGS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
@@ -162,4 +165,13 @@ class SyncResult(Counts):
     def __str__(self) -> str:
         counts = ", ".join(f"{n} {v}" for n, v in self.counts.items() if v) or "nothing to do"
         kind = "dry run" if self.dry_run else "sync"
-        return f"{self.pipeline}: {kind} in {self.seconds:.2f} s: {counts}"
+        said = f"{self.pipeline}: {kind} in {self.seconds:.2f} s: {counts}"
+        warnings = [each for target in self.targets for each in target.warnings]
+        if not warnings:
+            return said
+        noun = "warning" if len(warnings) == 1 else "warnings"
+        lines = [f"{said}; {len(warnings)} {noun}"]
+        lines += [f"  warning: {each.splitlines()[0]}" for each in warnings[:_WARNINGS] if each]
+        if len(warnings) > _WARNINGS:
+            lines.append(f"  and {len(warnings) - _WARNINGS} more: see .targets[...].warnings")
+        return "\n".join(lines)

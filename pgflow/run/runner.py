@@ -13,13 +13,15 @@ from uuid import UUID, uuid4
 
 from sqlalchemy.engine import Connection, Engine, Transaction
 
-from pgflow.errors import InvalidInstant, PgflowError, StatementFailed
+from pgflow.connections.registry import describe
+from pgflow.declare.instant import check_instant
+from pgflow.errors import PgflowError, StatementFailed
 from pgflow.plan.decision import Decision
 from pgflow.plan.readings import read_here, tell_unreadable
 from pgflow.plan.spec import SyncSpec
-from pgflow.plan.sql import bind, raw, sql
+from pgflow.plan.sql import bind, raw
 from pgflow.plan.statement import Plan
-from pgflow.run import facts, joining, locks, upkeep
+from pgflow.run import facts, joining, locks, settings, upkeep
 from pgflow.run.entry import Entry
 from pgflow.run.events import Observer, RunStarted
 from pgflow.run.execution import Execution, Feeder, done_by_itself, execute
@@ -29,7 +31,9 @@ from pgflow.run.recovery import contact, retries
 from pgflow.run.recovery.attempts import Attempts
 from pgflow.run.recovery.cancellation import Cancellation, cancellable
 from pgflow.run.result import TargetResult
+from pgflow.run.server_plans import ServerPlan, server_plans
 from pgflow.run.session import Session
+from pgflow.run.sharing.reading import Reading
 from pgflow.run.sources.ends import Ends
 from pgflow.run.sources.origin import Origin
 
@@ -51,6 +55,7 @@ class Run:
         dry_run: Whether everything is rolled back.
         run_id: The run's id.
         cancellation: Whether another thread wants the run to end.
+        reading: Whether the run reads its source for itself.
     """
 
     job: Job
@@ -60,21 +65,30 @@ class Run:
     dry_run: bool = False
     run_id: UUID = field(default_factory=uuid4)
     cancellation: Cancellation = field(default_factory=Cancellation)
+    reading: Reading = field(default_factory=Reading)
 
     #: How rows get from the source to the target, once that is known.
     path: Decision[str] | None = field(default=None, init=False)
 
+    #: What `inspect` found to be the source: what the function returned, where there is one.
+    source: object = field(default=None, init=False)
+
+    #: What the servers would do, once they were asked.
+    server_plans: tuple[ServerPlan, ...] = field(default=(), init=False)
+
     def __post_init__(self) -> None:
-        if self.effective_at is not None and self.effective_at.utcoffset() is None:
-            raise InvalidInstant(
-                f"effective_at={self.effective_at!r} has no time zone, so it names no instant. "
-                "Give for instance datetime(2024, 1, 1, tzinfo=timezone.utc)."
-            )
+        check_instant(self.effective_at, f"effective_at={self.effective_at!r}")
         self._begun = time.perf_counter()
         self._entry = Entry(self.job, self.run_id, self.effective_at, self.dry_run)
         self._server_process: int | None = None
+        draft = self.job.draft
         self._started = RunStarted(
-            self.run_id, self.job.pipeline, self.job.draft.target.label, self.dry_run
+            self.run_id,
+            self.job.pipeline,
+            draft.target.label,
+            self.dry_run,
+            draft.mode,
+            describe(self.connection.engine),
         )
 
     def alone(self) -> TargetResult:
@@ -128,8 +142,11 @@ class Run:
         self.observer.finished(self._started, result)
         return result
 
-    def inspect(self) -> tuple[Plan, SyncSpec]:
+    def inspect(self, *, analyze: bool = False) -> tuple[Plan, SyncSpec]:
         """Gather facts and plan, in a transaction that is rolled back; takes no lock.
+
+        Args:
+            analyze: Whether the servers are asked for their plans, which are then `server_plans`.
 
         Returns:
             The plan that a run would execute now, and what it was made from.
@@ -139,16 +156,27 @@ class Run:
             session.run(raw("SET LOCAL row_security = off"), "refuse hidden rows")
             self.job.check_version(_server_version(self.connection))
             facts.require_tables(session, self.job)
-            draft = self._stamped(self.effective_at)
-            with self._ends(session) as ends:
-                found = ends.locate()
-                self.path = found.path
-                draft = replace(draft, path=found.path)
-                if isinstance(found.source, Mapping):
-                    return Plan(draft.target.label, draft.mode), draft
-                spec = facts.gather(session, replace(self.job, draft=draft), found.source)
-            plan = self._planned(spec)
+            # The server plans with values, so that it needs an instant.
+            at = _clock(session) if analyze and self.effective_at is None else self.effective_at
+            found = self._inspected(session, self._stamped(at), analyze=analyze)
+            # Also what the pipeline's function has written through its connection.
             transaction.rollback()
+        return found
+
+    def _inspected(
+        self, session: Session, draft: SyncSpec, *, analyze: bool
+    ) -> tuple[Plan, SyncSpec]:
+        with self._ends(session) as ends:
+            found = self.reading.foresee(session, ends.locate())
+            self.path, self.source = found.path, found.source
+            draft = replace(draft, path=found.path)
+            if isinstance(found.source, Mapping):
+                return Plan(draft.target.label, draft.mode), draft
+            spec = facts.gather(session, replace(self.job, draft=draft), found.source)
+            plan = self._planned(spec)
+            if analyze:
+                there = found.source.session if isinstance(found.source, Origin) else None
+                self.server_plans = server_plans(session, plan, draft.instant, there)
         return plan, spec
 
     # -- one attempt ------------------------------------------------------------------
@@ -187,6 +215,8 @@ class Run:
         self._prepare(session)
         self._entry.check(session)
         locks.lock_target(session, self.job, partial(self.observer.waiting, self._started))
+        if (done_by := self._entry.is_settled(session)) is not None:
+            return self._nothing(done_by)
         at = self.effective_at or _clock(session)
         draft = self._stamped(at)
         spec, done = self._executed(session, draft)
@@ -197,20 +227,22 @@ class Run:
     def _executed(self, session: Session, draft: SyncSpec) -> tuple[SyncSpec, Execution]:
         """Find the source, plan, and do what is planned."""
         with self._ends(session) as ends:
-            found = ends.locate()
+            found = self.reading.locate(session, ends.locate, self.observer, self._started)
             draft = replace(draft, path=found.path)
             if isinstance(found.source, Mapping):
                 return draft, done_by_itself(self.job, draft, found.source)
             spec = facts.gather(session, replace(self.job, draft=draft), found.source)
+            spec = self.reading.fitted(spec)
             if spec.source.cheap:
-                _keep_to_one_process(session)
+                settings.keep_to_one_process(session)
             plan = self._planned(spec)
             self.observer.planned(self._started, plan)
             feeder = (
                 self._feeder(found.source) if isinstance(found.source, Origin) else read_changes
             )
             try:
-                return spec, execute(session, plan, self.observer, self._started, feeder)
+                done = execute(session, plan, self.observer, self._started, feeder)
+                return spec, self.reading.noted(done)
             except StatementFailed as error:
                 if not isinstance(found.source, Origin):
                     tell_unreadable(error, read_here(spec))
@@ -223,17 +255,7 @@ class Run:
         if self._server_process is not None:
             locks.end_former(session, self.run_id, self._server_process)
         self._server_process = session.server_process
-        session.run(
-            sql(
-                "SELECT set_config('application_name', {label}, true),"
-                " set_config('row_security', 'off', true), set_config('jit', 'off', true),"
-                " {watch}, pg_advisory_xact_lock({lock}::bigint)",
-                watch=raw(_NOTICE_DEAD_CLIENTS),
-                label=bind(label.encode("ascii", "replace").decode()[:63], "application_name"),
-                lock=bind(locks.run_lock(self.run_id), "lock"),
-            ),
-            "begin the run",
-        )
+        settings.begin(session, label, locks.run_lock(self.run_id))
 
     # -- parts ------------------------------------------------------------------------
 
@@ -268,8 +290,6 @@ class Run:
     def _result(self, spec: SyncSpec, done: Execution, at: datetime | None) -> TargetResult:
         decided = (d.warning for d in done.plan.decisions.values() if d.warning)
         warnings = (*decided, *spec.hazards, *done.warnings)
-        for warning in warnings:
-            _log.warning("pipeline %s -> %s: %s", self.job.pipeline, spec.target.label, warning)
         counts: dict[str, Any] = dict(done.counts)
         return TargetResult(
             target=spec.target.label,
@@ -282,6 +302,17 @@ class Run:
             returned=done.returned,
             details=done.details,
             **counts,
+        )
+
+    def _nothing(self, done_by: UUID) -> TargetResult:
+        """What is told of a firing that an earlier run has settled."""
+        draft = self.job.draft
+        return TargetResult(
+            target=draft.target.label,
+            mode=draft.mode,
+            run_id=self.run_id,
+            seconds=time.perf_counter() - self._begun,
+            details={"settled_by": str(done_by)},
         )
 
     def _planned(self, spec: SyncSpec) -> Plan:
@@ -325,6 +356,7 @@ def run_alone(
     observer: Observer,
     effective_at: datetime | None = None,
     dry_run: bool = False,
+    reading: Reading | None = None,
 ) -> TargetResult:
     """Run a job on a connection of its own.
 
@@ -334,31 +366,15 @@ def run_alone(
         observer: Who watches.
         effective_at: The instant of the run, if it is not the server's clock.
         dry_run: Whether everything is rolled back.
+        reading: Whether the run reads its source for itself; by default it does.
 
     Returns:
         What was done.
     """
-    with cancellable() as cancellation, contact.first(engine, cancellation.pause) as connection:
-        run = Run(job, connection, observer, effective_at, dry_run, cancellation=cancellation)
+    with cancellable() as cancelled, contact.first(engine, cancelled.pause) as connection:
+        own = Reading() if reading is None else reading
+        run = Run(job, connection, observer, effective_at, dry_run, uuid4(), cancelled, own)
         return run.alone()
-
-
-#: A server that is busy does not see that its client was killed, unless it looks now and then.
-#: Only some systems can look.
-_NOTICE_DEAD_CLIENTS = (
-    "set_config('client_connection_check_interval', CASE"
-    " WHEN current_setting('client_connection_check_interval') = '0'"
-    " AND version() ~ 'linux|darwin|solaris|illumos' THEN '1s'"
-    " ELSE current_setting('client_connection_check_interval') END, true)"
-)
-
-
-def _keep_to_one_process(session: Session) -> None:
-    """Do without parallel workers: for a plain scan they cost half as much again and gain nothing.
-
-    Sources that join, sort or aggregate keep what the server allows them.
-    """
-    session.run(raw("SET LOCAL max_parallel_workers_per_gather = 0"), "keep to one process")
 
 
 def _clock(session: Session) -> datetime:

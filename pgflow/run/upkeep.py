@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pgflow.errors import StatementFailed
 from pgflow.plan.sql import Sql, bind, sql
+from pgflow.run.recovery.interrupts import uncovered
 from pgflow.run.result import TargetResult
 from pgflow.run.session import Session
 
@@ -54,7 +55,7 @@ def refresh_statistics(
     if written < LEAST_ROWS:
         return False
     try:
-        with connection.begin():
+        with uncovered(), connection.begin():
             here = session()
             question = sql(_MAY_ANALYZE, target=bind(result.target, "target"))
             rows = here.run(question, "look whether the statistics are old").rows

@@ -81,6 +81,12 @@ def test_only_the_range_is_read_each_step_a_run(filled: Place, invoke: Invoke) -
     assert runs[0] == ("2024-01-01T00:00:00+00:00", "2024-01-02T00:00:00+00:00")
     assert len(runs) == 4
     assert filled.execute("SELECT * FROM pgflow.watermarks") == []
+    (latest, *_) = invoke("history", "events", "--format", "json").json
+    assert latest["details"]["backfill"] == {
+        "from": "2024-01-04T00:00:00+00:00", "to": "2024-01-05T00:00:00+00:00",
+    }  # fmt: skip
+    first = invoke("history", "events").out.splitlines()[-1]
+    assert "backfill 2024-01-01T00:00:00+00:00 .. 2024-01-02T00:00:00+00:00" in first
 
 
 def test_a_backfill_that_failed_goes_on_where_it_stopped(filled: Place, invoke: Invoke) -> None:

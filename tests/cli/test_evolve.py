@@ -138,7 +138,7 @@ def test_a_source_that_has_grown_is_loaded(place: Place, project: Project) -> No
     ]
     place.execute("ALTER TABLE app.customers ADD more text")
     behind = project.pgflow("evolve", "customers")
-    assert (behind.code, "no column 'joined', 'note'" in behind.err) == (1, True), behind.err
+    assert (behind.code, "no columns 'joined', 'note'" in behind.err) == (1, True), behind.err
     place.execute("ALTER TABLE app.customers DROP more")
     project.alembic("upgrade", "head")
     project.alembic("check")

@@ -25,6 +25,11 @@ kept = pgflow.Pipeline("kept", target=make("kept", Column("v", Text), versions),
                        lookups=[pgflow.Lookup(places, into="place_version", at="at", on="place")])
 elsewhere = pgflow.Pipeline("elsewhere", target=make("elsewhere"), mode="append",
                             source="SELECT 1 AS id, 'x' AS v", target_connection="nowhere")
+
+def literal(conn): return "SELECT id, v FROM source.told"
+def computed(conn): return f"SELECT 1 AS id, 'x' AS v FROM {0}"
+told = pgflow.Pipeline("told", target=raw, mode="merge", body=literal)
+untold = pgflow.Pipeline("untold", target=raw, mode="merge", body=computed)
 """
 
 
@@ -32,14 +37,18 @@ def test_each_role_gets_what_it_needs(ready: Place, invoke: Invoke) -> None:
     """The loader may write targets as their modes need, and read sources; the reader reads."""
     ready.write(PIPELINES)
     ready.create()
-    ready.execute("CREATE SCHEMA source CREATE TABLE users (id int, v text)")
+    ready.execute(
+        "CREATE SCHEMA source CREATE TABLE users (id int, v text)"
+        " CREATE TABLE told (id int, v text)"
+    )
     ready.execute("CREATE TABLE public.other (id int)")
     ran = invoke("grants", "--migrator", "postgres", "--loader", "Etl", "--reader", "report")
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
     assert lines[0] == "-- The roles themselves."
     assert 'CREATE ROLE "Etl" LOGIN;' in lines
-    assert "-- raw reads what its function says: grant SELECT on that as well." in lines
+    remarks = [line for line in lines if "reads what its function says" in line]
+    assert remarks == ["-- untold reads what its function says: grant SELECT on that as well."]
     loader = [line for line in lines if line.endswith('TO "Etl";')]
     assert [line.partition(" TO ")[0] for line in loader if " ON TABLE " in line] == [
         "GRANT SELECT ON TABLE lists.kinds",
@@ -48,6 +57,7 @@ def test_each_role_gets_what_it_needs(ready: Place, invoke: Invoke) -> None:
         "GRANT SELECT, INSERT, UPDATE ON TABLE pgflow.runs",
         "GRANT SELECT, INSERT, UPDATE ON TABLE pgflow.watermarks",
         "GRANT SELECT ON TABLE public.other",
+        "GRANT SELECT ON TABLE source.told",
         "GRANT SELECT ON TABLE source.users",
         "GRANT SELECT, INSERT, DELETE, TRUNCATE ON TABLE warehouse.fresh",
         "GRANT SELECT, INSERT ON TABLE warehouse.kept",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
+
+from pgflow.cli.main import app
 
 if TYPE_CHECKING:
-    from conftest import Invoke, Ran
+    from conftest import Invoke, Place, Ran
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,3 +123,92 @@ def test_a_character_that_the_terminal_lacks_ends_nothing(
     ran = execute("connections", "list", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert ran.code == 0
     assert "gr??e" in ran.out or "gr%C3%B6%C3%9Fe" in ran.out
+
+
+def every_command() -> list[str]:
+    """The words of every command, groups and hidden ones left out."""
+
+    def below(command: Any, path: str) -> Iterator[str]:
+        for name, found in getattr(command, "commands", {}).items():
+            words = f"{path} {name}".strip()
+            if not getattr(found, "commands", {}) or found.invoke_without_command:
+                yield words
+            yield from below(found, words)
+
+    return list(below(typer.main.get_command(app), ""))
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_the_help_of_every_command_ends_with_examples(invoke: Invoke, command: str) -> None:
+    """A newcomer sees what to type, and each example is understood by the command line."""
+    text = invoke(*command.split(), "--help").out
+    examples = text.partition("\n  Examples:\n")[2].splitlines()
+    assert examples, f"give pgflow {command} an example in pgflow/cli/examples.py"
+    for line in examples:
+        words = shlex.split(line)
+        assert words[: len(command.split()) + 1] == ["pgflow", *command.split()]
+        understand(words[1:])
+
+
+def understand(words: list[str], command: Any = None, parent: Any = None) -> None:
+    """Let typer read the words of a command and of its subcommands, without running any."""
+    command = command or typer.main.get_command(app)
+    context = command.make_context(words[0] if words else "pgflow", list(words), parent=parent)
+    found = getattr(command, "commands", {}).get(words[0]) if words else None
+    if found is not None:
+        understand(words[1:], found, context)
+
+
+MISSPELT = {
+    ("snyc",): "Did you mean 'sync'?",
+    ("connections", "chek"): "Did you mean 'check'?",
+    ("sync", "raw", "--parm", "a=1"): "--param",
+    ("preview", "raw", "--format", "markdwn"): "'markdown'",
+    ("preview", "rwa"): "Did you mean 'raw'?",
+    ("explain", "warehouse.repot"): "Did you mean 'warehouse.report'?",
+    ("sync", "raw", "-p", "amont=3"): "Did you mean 'amount'?",
+    ("connections", "check", "defualt"): "Did you mean 'default'",
+    ("sync", "tag:nihgtly"): "Did you mean 'nightly'?",
+    ("history", "reprot"): "Did you mean 'report'?",
+}
+
+
+def test_what_is_misspelt_is_suggested(ready: Place, invoke: Invoke) -> None:
+    """Commands, options, values, pipelines, tables, parameters, connections and tags."""
+    for words, told in MISSPELT.items():
+        ran = invoke(*words)
+        assert ran.code in (2, 3), words
+        assert told in " ".join(ran.err.split())
+
+
+def test_what_nobody_foresaw_points_to_the_traceback(place: Place, invoke: Invoke) -> None:
+    """Exceptions of the user's code end with a hint; what pgflow says itself needs none."""
+    hint = "  --debug shows the traceback"
+    place.write("raise RuntimeError('mine')\n")
+    ran = invoke("list")
+    assert (ran.code, ran.err.splitlines()[-1]) == (3, hint)
+    assert "Traceback" not in ran.err
+    told = invoke("list", "--debug").err
+    assert hint not in told
+    assert "Traceback" in told
+    assert "raise RuntimeError('mine')" in told
+    place.write("pgflow.Pipeline('p', target=raw, mode='nothing', source='SELECT 1')\n")
+    assert hint not in invoke("list").err
+    place.write(
+        "def load(conn): raise RuntimeError('mine')\n"
+        'p = pgflow.Pipeline("p", target=make("t"), body=load, mode="merge")\n'
+    )
+    place.create()
+    for command in ("sync", "dry-run", "preview"):
+        ran = invoke(command, "p")
+        assert ran.code == 1
+        assert ran.err.splitlines()[-1] == hint
+        assert "RuntimeError: mine" in ran.err
+
+
+@pytest.mark.parametrize("name", ["sync", "dry-run", "preview", "retry"])
+def test_no_option_redirects_a_run(name: str) -> None:
+    """Which database a pipeline uses is said by its connections' names, never on the way."""
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # a group
+    words = {option.lstrip("-") for each in command.params for option in each.opts}
+    assert not [word for word in words if re.search("connection|dsn|url|database|target", word)]

@@ -54,16 +54,29 @@ def test_history_asks_the_connection_of_the_pipeline(ready: Place, invoke: Invok
 
 
 def test_history_of_a_pipeline_that_is_gone_is_still_there(ready: Place, invoke: Invoke) -> None:
-    """The history outlives the code; a name without runs says so, and is no error."""
+    """The history outlives the code; a name that neither knows is an error with a suggestion."""
     invoke("sync", "raw")
     (ready.directory / "pgflow.toml").write_text(
         f'[connections.default]\ndsn = "{ready.database}"\n'
     )
     assert invoke("history", "raw").rows[1][1] == "raw"
-    ran = invoke("history", "nobody")
+    for more in ((), ("--format", "json")):
+        ran = invoke("history", "rwa", *more)
+        assert (ran.code, ran.out) == (2, "")
+        assert (
+            "neither the project nor the history in 'default' has a pipeline 'rwa'. Did you mean "
+            "'raw'? They have: raw."
+        ) in ran.err
+
+
+def test_history_of_a_pipeline_that_has_not_run_is_no_error(ready: Place, invoke: Invoke) -> None:
+    """A name that the project knows has no runs yet, or none that fits."""
+    ran = invoke("history", "report")
     assert (ran.code, ran.out) == (0, "")
-    assert ran.err == "no run of 'nobody' is in the history\n"
-    assert invoke("history", "nobody", "--format", "json").json == []
+    assert ran.err == "no run of 'report' is in the history\n"
+    assert invoke("history", "report", "--format", "json").json == []
+    invoke("sync", "raw")
+    assert invoke("history", "raw", "--status", "failed").code == 0
 
 
 def test_history_without_its_table_is_a_clear_error(place: Place, invoke: Invoke) -> None:

@@ -123,14 +123,16 @@ def test_everything_is_undone_when_a_step_fails(place: Place, invoke: Invoke) ->
 
 
 def test_what_hurts_nobody_is_not_called_hazardous(place: Place, invoke: Invoke) -> None:
-    """An index reads the whole table, but nobody waits for a table that is made only now."""
+    """An index stops who writes to the table; nobody waits for a table that is made only now."""
     place.write("")
     assert "-- !" not in invoke("migrate", "--dry-run").out
     assert invoke("migrate").code == 0
     module = (place.directory / "pipelines.py").read_text()
     index = 'Index("raw_v", raw.table.c.v)'
     place.write(f"\n{index}\n", head=f"from sqlalchemy import Index\n{module}")
-    assert "-- ! reads the whole table" in invoke("migrate", "--dry-run").out
+    told = invoke("migrate", "--dry-run").out
+    assert "-- ! reads the whole table" in told
+    assert "nobody writes to the table meanwhile" in told
 
 
 class Thoughtful(Terminal):

@@ -15,10 +15,33 @@ def test_list_shows_pipelines_with_mode_schedule_and_parameters(
     ran = invoke("list")
     assert ran.code == 0
     assert ran.out.splitlines() == [
-        "pipeline  targets           modes  schedule   parameters    description",
-        "report    warehouse.report  scd2   0 * * * *  -             -",
-        "raw       warehouse.raw     merge  -          amount:int=3  Fill the raw table.",
+        "pipeline  targets           modes  reads          schedule   parameters    description",
+        "report    warehouse.report  scd2   warehouse.raw  0 * * * *  -             -",
+        "raw       warehouse.raw     merge  -              -          amount:int=3  "
+        "Fill the raw table.",
     ]
+
+
+def test_list_says_what_is_read_as_far_as_it_is_known(place: Place, invoke: Invoke) -> None:
+    """What a function computes is a question mark; a table of another connection has its name."""
+    place.write(
+        "def computed(conn): return f'SELECT {1}'\n"
+        "def literal(src, tgt): return 'SELECT * FROM a JOIN \"B\".c USING (id)'\n"
+        'p = pgflow.Pipeline("p", target=raw, mode="merge", body=computed)\n'
+        'q = pgflow.Pipeline("q", target=raw, mode="merge", body=literal,'
+        ' source_connection="crm")\n'
+        'r = pgflow.Pipeline("r", target=raw, mode="merge", body=literal,'
+        ' source_connection="postgresql://me:secret@host/db")\n'
+        'broken = pgflow.Pipeline("broken", target=raw, mode="merge", source="SELEC 1")\n'
+    )
+    told = {each["name"]: each for each in invoke("list", "--format", "json").json["pipelines"]}
+    assert (told["p"]["reads"], told["p"]["reads_known"]) == ([], False)
+    assert told["q"]["reads"] == ['"B".c (crm)', "public.a (crm)"]
+    assert told["r"]["reads"] == ['"B".c (elsewhere)', "public.a (elsewhere)"]
+    assert told["broken"]["reads_known"] is False
+    listed = invoke("list")
+    assert listed.rows[3][3] == "?"
+    assert "secret" not in listed.out
 
 
 def test_list_shows_tables_when_asked(place: Place, invoke: Invoke) -> None:
@@ -37,6 +60,8 @@ def test_list_as_json_is_json_only(place: Place, invoke: Invoke) -> None:
         "name": "report",
         "targets": ["warehouse.report"],
         "modes": ["scd2"],
+        "reads": ["warehouse.raw"],
+        "reads_known": True,
         "schedule": "0 * * * *",
         "parameters": [],
         "tags": ["nightly"],
@@ -119,3 +144,22 @@ def test_a_preview_that_would_be_refused_ends_with_1(place: Place, invoke: Invok
     ran = invoke("preview", "raw")
     assert ran.code == 1
     assert "refused: raw: the database has no table warehouse.raw" in ran.out
+
+
+def test_preview_with_the_servers_plans(ready: Place, invoke: Invoke) -> None:
+    """--analyze adds what the server would do, in every format."""
+    assert "the server's plan" not in invoke("preview", "raw").out
+    assert "-- the server's plan:" in invoke("preview", "raw", "--analyze").out
+    (data,) = invoke("preview", "raw", "--analyze", "--format", "json").json
+    (target,) = data["targets"]
+    assert target["statements"][0]["server_plan"]["data"]["Plan"]["Node Type"] == "ModifyTable"
+
+
+def test_preview_as_markdown(ready: Place, invoke: Invoke) -> None:
+    """For pull requests: a heading a pipeline, the SQL folded away."""
+    ran = invoke("preview", "--all", "--format", "markdown")
+    assert ran.code == 0
+    heads = [line for line in ran.out.splitlines() if line.startswith("#")]
+    assert heads == ["### `raw`", "#### `warehouse.raw`: ✅ `merge`", "### `report`",
+                     "#### `warehouse.report`: ✅ `scd2`"]  # fmt: skip
+    assert ran.out.count("<details>") == ran.out.count("</details>") == 2

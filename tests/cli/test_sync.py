@@ -86,27 +86,57 @@ def test_dry_run_counts_and_leaves_nothing(ready: Place, invoke: Invoke) -> None
     """A dry run shows the counts of the next run; no row and no history stay."""
     ran = invoke("dry-run", "raw")
     assert ran.code == 0
-    assert ran.rows[1][:5] == ["raw", "warehouse.raw", "merge", "success", "3"]
+    assert ran.rows[1][:6] == ["✓", "raw", "warehouse.raw", "merge", "success", "3"]
     assert ran.err.splitlines()[-1] == "dry run: everything was rolled back"
     assert ready.execute("SELECT count(*) FROM warehouse.raw") == [(0,)]
     assert ready.execute("SELECT count(*) FROM pgflow.runs") == [(0,)]
+
+
+def test_dry_run_marks_each_target_and_tells_every_error(place: Place, invoke: Invoke) -> None:
+    """All targets of all pipelines are tried; failed ones have their error, others their counts."""
+    place.write(
+        'fan = pgflow.Pipeline("fan", targets=[make("a"), make("b"), make("c")], mode="merge",'
+        " source=\"SELECT 1 AS id, 'long' AS v\")\n"
+        'late = pgflow.Pipeline("late", target=make("late"), mode="merge",'
+        ' source="SELECT 1 AS id, NULL AS v")\n'
+    )
+    place.create()
+    place.execute("ALTER TABLE warehouse.a ADD CONSTRAINT short_a CHECK (length(v) < 3)")
+    place.execute("ALTER TABLE warehouse.c ADD CONSTRAINT short_c CHECK (length(v) < 3)")
+    ran = invoke("dry-run", "fan", "late")
+    assert ran.code == 1
+    assert [(row[0], row[2], row[4]) for row in ran.rows[1:]] == [
+        ("✗", "warehouse.a", "failed"),
+        ("✓", "warehouse.b", "success"),
+        ("✗", "warehouse.c", "failed"),
+        ("✓", "warehouse.late", "success"),
+    ]
+    assert ran.rows[2][5] == "1"
+    lines = ran.out.splitlines()
+    assert "short_a" in lines[1]
+    assert "short_c" in lines[3]
+    assert lines[2].endswith("  -")
+    (fan, late) = invoke("dry-run", "fan", "late", "--format", "json").json
+    assert [bool(target["error"]) for target in fan["targets"]] == [True, False, True]
+    assert (fan["status"], late["status"]) == ("failed", "success")
+    assert place.execute("SELECT count(*) FROM pgflow.runs") == [(0,)]
 
 
 def test_a_failure_stops_the_rest_and_shows_the_users_line(place: Place, invoke: Invoke) -> None:
     """The error names pipeline and line; what ran before stays, what comes after does not run."""
     place.write(BROKEN)
     place.create()
-    ran = invoke("sync", "raw", "broken", "last")
+    ran = invoke("sync", "raw", "broken", "last", "-j", "1")
     assert ran.code == 1
     assert [(row[0], row[3]) for row in ran.rows[1:3]] == [
         ("raw", "success"),
         ("broken", "failed"),
     ]
     assert ran.out.splitlines()[3].split()[:5] == ["last", "-", "-", "not", "run"]
-    assert ran.err.splitlines()[-2] == "pgflow: broken: ZeroDivisionError: division by zero"
+    assert ran.err.splitlines()[-3] == "pgflow: broken: ZeroDivisionError: division by zero"
     line = "return 1 / 0"
     number = (place.directory / "pipelines.py").read_text().splitlines().index(f"    {line}") + 1
-    assert ran.err.splitlines()[-1] == f"  at {place.directory}/pipelines.py:{number} `{line}`"
+    assert ran.err.splitlines()[-2] == f"  at {place.directory}/pipelines.py:{number} `{line}`"
     assert "Traceback" not in ran.err
 
 
@@ -121,6 +151,45 @@ def test_continue_goes_on_after_a_failure(place: Place, invoke: Invoke) -> None:
         ("last", "success"),
     ]
     assert "division by zero" in ran.json[0]["targets"][0]["error"]
+
+
+def test_what_depends_on_a_failure_is_not_run_and_says_why(place: Place, invoke: Invoke) -> None:
+    """With --continue, readers of what failed are left out, and every reason is told."""
+    place.write(
+        BROKEN + 'after = pgflow.Pipeline("after", target=make("after"), mode="merge",'
+        ' source_table="warehouse.broken")\n'
+    )
+    place.create()
+    ran = invoke("sync", "after", "broken", "last", "--continue", "-j", "3")
+    assert ran.code == 1
+    assert [(row[0], row[3]) for row in ran.rows[1:3]] == [
+        ("broken", "failed"),
+        ("last", "success"),
+    ]
+    assert ran.rows[3][:5] == ["after", "-", "-", "not", "run"]
+    assert ran.err.splitlines()[-1] == "pgflow: after was not run, because broken failed."
+    told = invoke("sync", "after", "broken", "--continue", "--format", "json").json
+    assert [(each["pipeline"], each["status"]) for each in told] == [
+        ("broken", "failed"),
+        ("after", "not run"),
+    ]
+    assert told[1]["because"] == "broken"
+
+
+def test_results_stand_in_the_order_of_the_plan(place: Place, invoke: Invoke) -> None:
+    """However long pipelines take, and however they are named, readers stand after writers."""
+    place.write(
+        'slow = pgflow.Pipeline("slow", target=make("slow"), mode="merge",'
+        " source=\"SELECT 1 AS id, '' AS v FROM pg_sleep(0.3)\")\n"
+        'quick = pgflow.Pipeline("quick", target=make("quick"), mode="merge",'
+        " source=\"SELECT 1 AS id, '' AS v\")\n"
+    )
+    place.create()
+    ran = invoke("sync", "report", "slow", "quick", "raw", "--workers", "4")
+    assert ran.code == 0
+    assert [row[0] for row in ran.rows[1:]] == ["raw", "report", "slow", "quick"]
+    assert ran.err.splitlines()[-1].startswith("slow -> warehouse.slow: inserted 1")
+    assert invoke("sync", "raw", "-j", "0").code == 2
 
 
 def test_debug_shows_the_traceback(place: Place, invoke: Invoke) -> None:
@@ -177,7 +246,7 @@ def test_a_module_that_fails_ends_with_3(place: Place, invoke: Invoke) -> None:
     ran = invoke("sync", "--all")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.startswith("pgflow: module 'pipelines' cannot be imported: NameError: ")
-    assert ran.err.splitlines()[-1].endswith("`nonsense`")
+    assert ran.err.splitlines()[-2].endswith("`nonsense`")
 
 
 def test_a_connection_that_cannot_be_used_ends_with_3(place: Place, invoke: Invoke) -> None:
@@ -196,6 +265,19 @@ def test_a_connection_that_cannot_be_used_ends_with_3(place: Place, invoke: Invo
     assert refused.code == 3
     assert "pgflow: p: the database cannot be reached: " in refused.err
     assert "hidden" not in refused.err + refused.out
+
+
+def test_words_choose_and_exclude(ready: Place, invoke: Invoke) -> None:
+    """What depends on a name comes along, also for previews; nothing left is no error."""
+    assert [row[0] for row in invoke("sync", "raw+").rows[1:]] == ["raw", "report"]
+    assert [row[0] for row in invoke("sync", "--all", "-x", "tag:nightly").rows[1:]] == ["raw"]
+    told = invoke("preview", "+report", "--exclude", "report", "--format", "json").json
+    assert [each["pipeline"] for each in told] == ["raw"]
+    ran = invoke("sync", "state:failed")
+    assert (ran.code, ran.out, ran.err) == (0, "", "nothing to run: no pipeline is such.\n")
+    assert invoke("sync", "state:failed", "--format", "json").json == []
+    assert invoke("sync", "state:never", "-p", "amount=3").code == 0
+    assert invoke("sync", "raw", "--exclude", "rw").code == 2
 
 
 def test_an_unknown_name_ends_with_2(place: Place, invoke: Invoke) -> None:

@@ -135,6 +135,21 @@ def test_a_terminal_gets_styles_and_no_color_takes_them_away(ready: Place, show:
         assert "warehouse.report" in plain
 
 
+def test_a_preview_on_a_terminal_sets_apart_what_pgflow_adds(ready: Place, show: Show) -> None:
+    """Added columns and reasons are dim, hazards stand out; plain where colours are unwanted."""
+    ready.write(
+        'p = pgflow.Pipeline("p", target=make("long"), mode="truncate",'
+        ' source="SELECT 1 AS id, NULL AS v")'
+    )
+    ready.create()
+    code, styled = show("preview", "p", columns=40)
+    assert code == 0
+    assert f"{ESCAPE}[2m_loaded_at, _batch_id{ESCAPE}[0m" in styled
+    assert f"{ESCAPE}[33m  hazard: TRUNCATE locks readers out" in styled
+    assert "INSERT INTO warehouse.long (id, v, _loaded_at, _batch_id)" in styled, "not wrapped"
+    assert ESCAPE not in show("preview", "p", "--no-color")[1]
+
+
 def test_a_narrow_terminal_cuts_nothing_off(ready: Place, show: Show) -> None:
     """What does not fit beside each other stands below each other, every name whole."""
     code, shown = show("sync", "--all", "--no-color", columns=40)
@@ -185,7 +200,7 @@ def test_interrupts_cancel_the_query_and_say_what_was_not_committed(
     """Ctrl-C and SIGTERM end the run at once, with 130 and 143; the server keeps nothing."""
     ready.write(SLOW)
     ready.create()
-    with start("sync", "raw", "slow", "report") as process:
+    with start("sync", "raw", "slow", "report", "-j", "1") as process:
         wait_for(lambda: waiting(ready, "pg_sleep(30)"), "the slow statement")
         pressed = time.monotonic()
         process.send_signal(sent)
@@ -206,6 +221,33 @@ def test_interrupts_cancel_the_query_and_say_what_was_not_committed(
     assert ready.execute(
         "SELECT status, error_type, error FROM pgflow.runs WHERE pipeline = 'slow'"
     ) == [("failed", *told)]
+
+
+def test_interrupts_reach_pipelines_that_run_at_the_same_time(ready: Place, start: Start) -> None:
+    """SIGTERM ends the runs of all workers at once; each of them is named, the rest not begun."""
+    ready.write(SLOW + SLOW.replace("slow", "other").replace("gated", "later"))
+    ready.create()
+    with start("sync", "slow", "other", "gated", "-j", "2") as process:
+        wait_for(lambda: waiting(ready, "pg_sleep(30)") == 2, "the slow statements")
+        pressed = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - pressed < 5, "far less than the queries would have taken"
+    assert process.returncode == 143
+    assert waiting(ready, "pg_sleep(30)") == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert [(row[0], row[3]) for row in rows[1:3]] == [("slow", "failed"), ("other", "failed")]
+    assert rows[3][:5] == ["gated", "-", "-", "not", "run"]
+    assert sorted(line.partition(" after")[0] for line in err.splitlines()[:2]) == [
+        "other -> warehouse.other: interrupted",
+        "slow -> warehouse.slow: interrupted",
+    ]
+    assert len(err.splitlines()) == 3
+    assert " (slow -> warehouse.slow), run " in err
+    assert "were cancelled and nothing of them committed" in err
+    assert ready.execute("SELECT DISTINCT status, error FROM pgflow.runs") == [
+        ("failed", "The run was terminated (SIGTERM); nothing of this run was written.")
+    ]
 
 
 def test_two_runs_at_once_wait_for_each_other(ready: Place, start: Start) -> None:

@@ -21,6 +21,7 @@ from pgflow.connections.cluster import Cluster
 from pgflow.connections.registry import (
     connect,
     describe,
+    describe_open,
     dispose,
     engine,
     register,
@@ -237,6 +238,50 @@ def test_a_password_apart(guarded: Cluster, home: Path) -> None:
         assert connection.scalar(text("SELECT current_user")) == "odd"
 
 
+def test_a_service_of_libpq(guarded: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`service=` leads where libpq's file says, and an open connection says where that is."""
+    host, port = guarded.url().query["host"], guarded.url().query["port"]
+    (home / "services").write_text(
+        f"[loading]\nhost={host}\nport={port}\ndbname=postgres\nuser=loader\npassword=right\n"
+    )
+    monkeypatch.setenv("PGSERVICEFILE", str(home / "services"))
+    monkeypatch.setenv("PGFLOW_DSN_WAREHOUSE", "service=loading")
+    with connect("warehouse") as connection:
+        assert connection.scalar(text("SELECT current_user")) == "loader"
+        assert str(describe(engine("warehouse"))) == "postgresql service 'loading'"
+        found = describe_open(connection)
+    assert (found.host, found.port, found.database, found.user) == (
+        host,
+        port,
+        "postgres",
+        "loader",
+    )
+    assert "right" not in str(found) + repr(found)
+
+
+@pytest.mark.parametrize("by", ["PGPASSFILE", "passfile", "~/.pgpass"])
+def test_a_password_file_of_libpq(
+    guarded: Cluster, home: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """The password of a server on a socket comes from where libpq looks for it."""
+    host, port = guarded.url().query["host"], guarded.url().query["port"]
+    path = home / "passwords" if by.isidentifier() else home.parent / "home" / ".pgpass"
+    path.write_text(f"{host}:{port}:*:loader:right\n")
+    path.chmod(0o600)
+    dsn = f"host={host} port={port} dbname=postgres user=loader"
+    if by == "PGPASSFILE":
+        monkeypatch.setenv("PGPASSFILE", str(path))
+    elif by == "passfile":
+        dsn += f" passfile={path}"
+    monkeypatch.setenv("PGFLOW_DSN_WAREHOUSE", dsn)
+    with connect("warehouse") as connection:
+        assert connection.scalar(text("SELECT current_user")) == "loader"
+    dispose()
+    path.write_text(f"elsewhere:{port}:*:loader:right\n")
+    with pytest.raises(OperationalError, match="no password supplied"):
+        connect("warehouse")
+
+
 def test_no_secret_is_shown(guarded: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     """A refused password is in no error, representation or log."""
     caplog.set_level(logging.DEBUG)
@@ -256,7 +301,7 @@ def test_no_secret_is_shown(guarded: Cluster, caplog: pytest.LogCaptureFixture) 
         ("postgresql:///d?host=/tmp", "postgresql database 'd' at /tmp"),
         ("postgresql://a:1,b:2/d", "postgresql database 'd' at a:1,b:2"),
         ("postgresql://a,b/d", "postgresql database 'd' at a,b"),
-        ("service=x", "postgresql the default database"),
+        ("service=x", "postgresql service 'x'"),
         ("sqlite:///x.db", "sqlite database 'x.db'"),
     ],
 )

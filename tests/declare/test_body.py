@@ -36,6 +36,21 @@ def test_an_annotated_value_is_no_connection() -> None:
     assert (body.connections, body.parameters) == (1, (Parameter("day", date),))
 
 
+def test_a_name_for_type_checkers_spoils_its_own_argument_only() -> None:
+    """What stands under `if TYPE_CHECKING:` is a connection; the others keep their types."""
+
+    def one(conn: Unseen, day: date, *, limit: int = 5, odd: Unseen = None) -> Unseen:  # type: ignore[name-defined]  # noqa: F821  # on purpose
+        return "SELECT 1"
+
+    body = Body.of(one)
+    assert body.connections == 1
+    assert body.parameters == (
+        Parameter("day", date),
+        Parameter("limit", int, required=False, default=5),
+        Parameter("odd", str, required=False),
+    )
+
+
 def test_async_functions_are_known() -> None:
     """An `async def` body is recognised when it is declared."""
 

@@ -66,6 +66,8 @@ def _understand(command: Any, name: str, words: list[str], parent: Any = None) -
     if isinstance(command, TyperGroup) and words:
         at = next(i for i, word in enumerate(words) if not word.startswith("-"))
         found = command.get_command(context, words[at])
+        if found is None and command.invoke_without_command:
+            return  # the group has understood its words itself
         if found is None:
             raise UsageError(f"there is no command {words[at]!r}")
         _understand(found, words[at], words[at + 1 :], context)

@@ -84,6 +84,18 @@ def test_a_limit_below_one_is_refused(engine: Engine) -> None:
         read_history(conn, limit=0)
 
 
+def test_the_listing_shows_how_far_runs_have_read(conn: Connection) -> None:
+    """Watermarks have a column where any run has one."""
+    own = create(conn)
+    record(conn, own, 1)
+    assert "watermark" not in history_listing(read_history(conn)).headings
+    record(conn, own, 2, watermark_from="3", watermark_to="7")
+    listing = history_listing(read_history(conn))
+    at = listing.headings.index("watermark")
+    assert [row[at] for row in listing.rows] == ["7", ""]
+    assert listing.headings[at - 1 : at + 3] == ("seconds", "watermark", "run", "error")
+
+
 def test_the_listing_shows_counts_of_successful_runs_only(conn: Connection) -> None:
     """A run that failed wrote nothing, whatever its columns say, and shows its error."""
     own = create(conn)
@@ -91,7 +103,8 @@ def test_the_listing_shows_counts_of_successful_runs_only(conn: Connection) -> N
     record(conn, own, 2, status="failed", error="no\nluck", seconds=0.5)
     text = str(history_listing(read_history(conn)))
     assert [line.split() for line in text.splitlines()[1:]] == [
-        ["2024-01-01T00:02:00Z", "p", "w.t", "merge", "failed", *["-"] * 7, "0.50", "no", "luck"],
+        ["2024-01-01T00:02:00Z", "p", "w.t", "merge", "failed", *["-"] * 7, "0.50", "00000000",
+         "no", "luck"],
         ["2024-01-01T00:01:00Z", "p", "w.t", "merge", "success", "2", "0", "0", "0", "0", "0",
-         "3", "-", "-"],
+         "3", "-", "00000000", "-"],
     ]  # fmt: skip

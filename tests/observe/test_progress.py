@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import time
 from uuid import UUID
 
 import pytest
 from rich.console import Console
 
-from pgflow.errors import StatementFailed
+from pgflow.errors import RunCancelled, StatementFailed
 from pgflow.observe.progress import LineProgress, LogProgress, TerminalProgress
 from pgflow.plan.sql import raw
 from pgflow.plan.statement import Statement
@@ -54,8 +55,6 @@ def test_lines_say_what_waits_and_what_has_finished() -> None:
         "sales -> w.sales: inserted 1,200, read 1,300 in 1.23 s",
         "warning: the key is not the primary key",
     ]
-    assert progress.results == [DONE]
-    assert progress.current is None
 
 
 def test_a_failed_run_is_a_line_without_the_error() -> None:
@@ -65,12 +64,11 @@ def test_a_failed_run_is_a_line_without_the_error() -> None:
     assert lines[-1] == "sales -> w.sales: failed after 0.50 s"
 
 
-def test_an_interrupted_run_stays_the_current_one() -> None:
-    """After Ctrl-C it is known which run was cancelled."""
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RunCancelled("Ctrl-C")])
+def test_an_interrupted_run_is_told_as_such(error: BaseException) -> None:
+    """What was stopped from outside has not failed by itself."""
     lines: list[str] = []
-    progress = LineProgress(lines.append)
-    play(progress, failed(KeyboardInterrupt()))
-    assert progress.current is RUN
+    play(LineProgress(lines.append), failed(error))
     assert lines[-1] == "sales -> w.sales: interrupted after 0.50 s"
 
 
@@ -113,6 +111,30 @@ def test_a_terminal_shows_the_statement_that_runs() -> None:
     assert len(file.getvalue()) == length
 
 
+def test_a_terminal_has_a_line_for_each_run_that_goes_on() -> None:
+    """Runs at the same time stand below each other; the last one takes the display away."""
+    console, file = terminal()
+    other = RunStarted(UUID(int=2), "stock", "w.stock", False)
+    both = re.compile(
+        r"sales -> w\.sales: begin +0:00:\d\d\n. stock -> w\.stock: insert what is \[new\] +0:0"
+    )
+    with TerminalProgress(console, patience=0) as progress:
+        progress.started(RUN)
+        deadline = time.monotonic() + 20
+        while "sales -> w.sales: begin" not in file.getvalue():
+            assert time.monotonic() < deadline
+        progress.started(other)
+        progress.executing(other, WORK)
+        while not both.search(file.getvalue()):
+            assert time.monotonic() < deadline
+        progress.finished(RUN, DONE)
+        shown = file.getvalue().partition("inserted 1,200")[2]
+        assert "sales -> w.sales: begin" not in shown, "its line is gone at once"
+        assert SHOW_CURSOR not in shown, "the other one goes on"
+        progress.finished(other, DONE)
+        assert SHOW_CURSOR in file.getvalue()
+
+
 def test_a_short_run_shows_no_live_line() -> None:
     """What is over before anybody could read it leaves its last line only."""
     console, file = terminal()
@@ -147,6 +169,6 @@ def test_a_log_gets_records_of_fitting_levels(caplog: pytest.LogCaptureFixture) 
         ("DEBUG", "sales -> w.sales: insert what is [new]"),
         ("WARNING", "sales -> w.sales: attempt 2 in 0.2 s: deadlock\nDETAIL: x"),
         ("INFO", "sales -> w.sales: inserted 1,200, read 1,300 in 1.23 s"),
-        ("WARNING", "the key is not the primary key"),
+        ("WARNING", "sales -> w.sales: the key is not the primary key"),
     ]
     assert seen[-1] == ("ERROR", "sales -> w.sales: failed after 0.50 s: deadlock\nDETAIL: x")

@@ -157,3 +157,10 @@ def test_a_list_is_a_list(wrong: object) -> None:
     """A single plugin in place of a list is refused instead of being iterated."""
     with pytest.raises(NotAPlugin, match=r"extra_plugins is .*: give a list of plugins"):
         enter(wrong, "extra_plugins")  # type: ignore[arg-type]  # what is refused
+
+
+def test_a_single_plugin_is_shown_in_its_list() -> None:
+    """The message spells the list that was meant, and no address in memory."""
+    for wrong, list_ in ((Sample(), r"\[Sample\(\.\.\.\)\]"), (Sample, r"\[Sample\]")):
+        with pytest.raises(NotAPlugin, match=f"give a list of plugins: extra_plugins={list_}"):
+            enter(wrong, "extra_plugins")  # type: ignore[arg-type]  # what is refused

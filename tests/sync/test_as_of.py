@@ -171,6 +171,11 @@ def test_tables_without_history_are_refused(world: Any) -> None:
     world.pipe(plain, mode="merge", handle_deletes="soft", name="soft")
     with pytest.raises(NoHistory, match=r"w\.plain.*pipeline 'soft' fills it in mode 'merge'"):
         pgflow.as_of(plain, DAY[0])
+    for number in range(4):
+        world.pipe(plain, mode="merge", name=f"more{number}")
+    said = r"'soft', pipeline 'more0', pipeline 'more1' and 2 more fill it in mode 'merge', which"
+    with pytest.raises(NoHistory, match=said):
+        pgflow.as_of(plain, DAY[0])
     with pytest.raises(NoHistory, match=r"AsOfFunctionPlugin of w\.other"):
         world.table("other", mode="merge", extra_plugins=[AsOfFunctionPlugin()])
     assert "w.other" not in world.metadata.tables

@@ -215,7 +215,8 @@ def test_quarantine_loses_nothing(world: Any) -> None:
         "j": r'{"b":1,  "b":"\u0000"}', "v": None,
     }  # fmt: skip
     plain = kept.to_dict()["row"]
-    assert (plain["r"], plain["s"]) == ("12345678901234567890.1234567890", 0.30000000000000004)
+    assert plain["r"] == "12345678901234567890.1234567890"
+    assert plain["s"] == "0.30000000000000004"
 
 
 def test_a_key_of_any_length_can_be_put_aside(world: Any) -> None:

@@ -34,6 +34,17 @@ def test_a_rejected_row_is_kept_with_its_reason(world: Any) -> None:
     assert {r.target for r in kept} == {"w.t"}
 
 
+def test_numbers_with_a_fraction_are_shown_as_texts(world: Any) -> None:
+    """As plain data they keep every digit, and are of one type whatever a float could hold."""
+    digits = ("-0.50", "-0.1234567890123456789", "-0.00000001")
+    world.fill(*((number, "x", value) for number, value in enumerate(digits)))
+    world.pipe(world.table(), mode="merge", checks=[POSITIVE]).sync()
+    with world.engine.connect() as connection:
+        shown = [row.to_dict() for row in reversed(read_quarantine(connection))]
+    assert sorted((each["row"]["id"], each["row"]["b"]) for each in shown) == [*enumerate(digits)]
+    assert all("T" in each["rejected_at"] for each in shown)
+
+
 def test_the_same_row_is_kept_once(world: Any) -> None:
     """A row that every run rejects anew is there once; as it changes it is another row."""
     world.fill((1, "x", -1))

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
 import pgflow
 from pgflow.errors import RunCancelled
@@ -223,3 +225,54 @@ def test_a_task_that_is_cancelled_can_cancel_its_run(target: Any) -> None:
     asyncio.run(main())  # ends when the thread has
     assert time.monotonic() - begun < 2 * SOON
     assert ended(target) == [("failed", "RunCancelled")]
+
+
+@pytest.mark.parametrize("covered", [False, True])
+@pytest.mark.parametrize("commit", [1, 2])
+def test_an_interrupt_during_a_commit_is_told_truly(
+    target: Any, covered: bool, commit: int
+) -> None:
+    """Ctrl-C between a commit and its answer ends the run, whatever error is put over it."""
+
+    class Interrupted(psycopg.Connection[Any]):
+        commits = 0
+
+        def commit(self) -> None:
+            super().commit()
+            Interrupted.commits += 1
+            if Interrupted.commits == commit:
+                try:
+                    raise KeyboardInterrupt
+                except KeyboardInterrupt:
+                    if covered:
+                        raise psycopg.OperationalError("the connection is lost")  # noqa: B904
+                    raise
+
+    url = target.engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    engine = sa.create_engine(target.engine.url, creator=lambda: Interrupted.connect(url))
+    pipeline = pgflow.Pipeline(
+        "interrupted",
+        target=target.factory,
+        source="SELECT id, a, b FROM w.s",
+        mode="merge",
+        connection=engine,
+    )
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.sync()
+    finally:
+        engine.dispose()
+    # The first commit is that of the history's line, the second that of the data.
+    told = [("failed", "KeyboardInterrupt")] if commit == 1 else [("success", None)]
+    assert target.run("SELECT status, error_type FROM pgflow.runs") == told
+    assert target.run("SELECT count(*) FROM w.t") == [(commit - 1,)]
+
+
+def test_an_interrupt_that_the_caller_handles_is_not_taken_for_another(target: Any) -> None:
+    """A run in an `except KeyboardInterrupt:` block fails with its own errors."""
+    pipeline = target.pipe(target.factory, "SELECT id, a, b FROM w.nowhere", mode="merge")
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        with pytest.raises(pgflow.PgflowError):
+            pipeline.sync()

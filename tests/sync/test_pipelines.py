@@ -402,6 +402,9 @@ def test_a_missing_table_or_bookkeeping_says_what_to_run(world: Any) -> None:
     told = f"has no column 'b', which the declaration has.*{remedy}.$"
     with pytest.raises(MissingTable, match=told):
         pipeline.sync()
+    world.run("ALTER TABLE w.t DROP COLUMN a")
+    with pytest.raises(MissingTable, match="has no columns 'a', 'b', which"):
+        pipeline.sync()
 
 
 def test_a_run_without_its_target_stands_in_the_history(world: Any) -> None:

@@ -18,8 +18,11 @@ from sqlalchemy import QueuePool, create_engine
 import pgflow
 from pgflow.connections.account import server_account
 from pgflow.connections.cluster import Cluster
-from pgflow.connections.registry import dispose
+from pgflow.connections.registry import dispose, driver_arguments, engine
+from pgflow.errors import PoolerBetween
 from pgflow.observe.history import read_history
+from pgflow.schedule.installation import install
+from pgflow.schedule.queue import Queue
 from pgflow.testing import assert_scd2
 from tests.sync.sync_children import Gate, nursery, session, until, waiting_for_target
 
@@ -130,6 +133,25 @@ def check_clean(direct: str, pooled: str) -> None:
             "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgflow~_%%' ESCAPE '~'",
         ):
             assert client.execute(question).fetchone() == (0,)
+
+
+@needs_pgbouncer
+def test_several_targets_keep_nothing_behind_a_pooler(
+    pooled: Any, pooler: Pooler, database: str
+) -> None:
+    """A temporary table would stay on a server connection that others get: each target reads."""
+    pooled.run("INSERT INTO w.s VALUES (1, 'a', 1), (2, 'b', 2)")
+    pipeline = pooled.pipe(
+        None,
+        "SELECT id, max(a) AS a, max(b) AS b FROM w.s GROUP BY id",
+        targets=[pooled.table("t1"), pooled.table("t2")],
+        mode="merge",
+    )
+    told = [each.details["reading"] for each in pipeline.sync().targets]
+    why = "a pooler gives each transaction another server process, so that nothing can be kept"
+    assert told == [f"read for this target alone: {why}", f"read again: {why}"]
+    assert pooled.run("SELECT * FROM w.t1") != []
+    check_clean(database, pooler.url(database))
 
 
 @needs_pgbouncer
@@ -259,3 +281,17 @@ def test_a_pool_of_one_connection_is_enough(narrow: Any, counts: Any, mode: str)
     assert counts(pipeline.dry_run()) == expected
     assert counts(pipeline.sync()) == expected
     assert narrow.engine.pool.checkedout() == 0
+
+
+@needs_pgbouncer
+def test_a_worker_refuses_a_queue_behind_a_transaction_pooler(
+    pooled: Any, pooler: Pooler, database: str
+) -> None:
+    """The queue's sessions have to be the worker's own; the server's address is asked for."""
+    addresses = [driver_arguments(engine(url)) for url in (pooler.url(database), database)]
+    with psycopg.connect(**addresses[0]) as live:
+        assert install(live) == "created"
+    behind, direct = (Queue(lambda given=given: given) for given in addresses)
+    with pytest.raises(PoolerBetween, match="`pgflow worker --direct-dsn NAME`"):
+        behind.check()
+    direct.check()

@@ -152,7 +152,8 @@ def test_the_slot_lets_go_of_what_was_read(world: World) -> None:
     pipeline.sync()
     before = world.run(where)
     pipeline.dry_run()
-    pipeline.preview()
+    decided = dict(pipeline.preview().targets[0].decisions)
+    assert decided["on_empty_source"].reason.startswith("watermark='slot' names what has changed")
     assert world.run(where) == before
     pipeline.sync()
     assert world.run(where) > before

@@ -317,6 +317,13 @@ def test_numbers_must_be_a_tables_own(source: Any, expression: str) -> None:
     pipeline = source.pipe(table, text, mode="merge", watermark="snapshot")
     with pytest.raises(SourceMismatch, match="must be a table's own column: no expression"):
         pipeline.sync()
+    with pytest.raises(SourceMismatch, match="'xid'.* source does not deliver it.*pgflow tracking"):
+        source.pipe(table, "SELECT id, a FROM w.tracked", mode="merge", watermark="snapshot").sync()
+    with pytest.raises(SourceMismatch, match="'xmin'.* source does not deliver it.*Select xmin"):
+        source.pipe(table, "SELECT id, a FROM w.tracked", mode="merge", watermark="horizon").sync()
+    bare = pgflow.SourceTable("w.s")
+    with pytest.raises(SourceMismatch, match=r"w\.s has none.*`pgflow tracking w\.s`"):
+        source.pipe(table, bare, mode="merge", watermark="snapshot").sync()
     inner = "SELECT * FROM w.tracked"
     text = f"WITH q AS ({inner}) SELECT q.id, q.a, q.xid FROM q LEFT JOIN w.u USING (id)"
     assert source.pipe(table, text, mode="merge", watermark="snapshot").sync().read == 0

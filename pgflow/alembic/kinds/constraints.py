@@ -190,7 +190,7 @@ def _hazards(entity: Entity) -> tuple[Hazard, ...]:
     if not entity.facts["enforced"]:
         return ()
     if entity.facts["type"] == "foreign_key":
-        return (Hazard.SCANS,)
+        return (Hazard.SCANS, Hazard.STOPS_WRITERS)
     return (Hazard.SCANS, Hazard.EXCLUSIVE)
 
 

@@ -64,7 +64,7 @@ class _Index:
 
     def create(self, entity: Entity, world: Snapshot) -> Sequence[Statement]:
         """Make an index, while nobody writes to the table."""
-        made = Statement(_text(entity), hazards=(Hazard.SCANS,))
+        made = Statement(_text(entity), hazards=(Hazard.SCANS, Hazard.STOPS_WRITERS))
         return (made, *_targets((), entity), *index_settings.marks(entity))
 
     def drop(self, entity: Entity, world: Snapshot) -> Sequence[Statement]:

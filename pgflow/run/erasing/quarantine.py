@@ -45,12 +45,12 @@ class RejectedRow:
     rejected_at: datetime
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data; numbers that a float would change are texts."""
+        """Return it as plain data; numbers with a fraction are texts, which have all digits."""
         return {
             **vars(self),
             "run_id": str(self.run_id),
             "row": _plain(self.row),
-            "rejected_at": str(self.rejected_at),
+            "rejected_at": self.rejected_at.isoformat(),
         }
 
 
@@ -142,9 +142,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
-    if not isinstance(value, Decimal):
-        return value
-    return float(value) if Decimal(repr(float(value))) == value else str(value)
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _table(connection: Connection, schema: str) -> Any:

@@ -214,7 +214,14 @@ def numbered_table(session: Session, spec: SyncSpec, mark: Watermark, relation: 
             later than their numbers say.
     """
     fields = session.describe(relation, f"read the source of {spec.owner}")
-    found = next((f.table for f in fields if f.name == mark.column), 0)
+    found = next((f.table for f in fields if f.name == mark.column), None)
+    if found is None:
+        raise SourceMismatch(
+            f"watermark={mark.kind!r} goes by {mark.column!r}, the column that tells which "
+            f"transaction wrote a row, and the source does not deliver it. {_DELIVER[mark.kind]}",
+            pipeline=spec.owner,
+            target=spec.target.label,
+        )
     if not found:
         # Of two numbers the greater one may have been seen, and the other one not.
         raise SourceMismatch(
@@ -247,6 +254,11 @@ def numbered_table(session: Session, spec: SyncSpec, mark: Watermark, relation: 
     return found
 
 
+_DELIVER = {
+    "snapshot": "Select it; a table that has no such column gets it by `pgflow tracking "
+    "schema.table`, or by ChangeTrackingPlugin.",
+    "horizon": "Select xmin, which every table has, or give the table by source_table=.",
+}
 _BOUND = {"server": "server", "database": "database", "timeline": "timeline"}
 _WHY = {
     "server": " (the connection leads elsewhere, or the server was upgraded or loaded anew)",

@@ -14,6 +14,7 @@ from pgflow.errors import OutcomeUnknown, PgflowError
 from pgflow.run.failures import statement_failed
 from pgflow.run.recovery import contact, retries
 from pgflow.run.recovery.cancellation import Cancellation
+from pgflow.run.recovery.interrupts import uncovered
 from pgflow.run.result import TargetResult
 from pgflow.run.session import stop
 
@@ -88,15 +89,17 @@ class Attempts:
     def _try(self) -> TargetResult | None:
         """Make one attempt; None if another one is to follow."""
         try:
-            self.run.announce()
-            return self._once()
+            with uncovered():
+                self.run.announce()
+                return self._once()
         except retries.FAILURES as error:
             delay = retries.delay(error, self.number, self.limit)
             if delay is None:
                 raise
             lost = retries.is_lost(error)
             self.run.retrying(error, self.number + 1, delay)
-        self._rest(delay, lost)
+        with uncovered():
+            self._rest(delay, lost)
         return None
 
     def _once(self) -> TargetResult:
@@ -107,7 +110,7 @@ class Attempts:
         except BaseException:
             # What went wrong tells more than that the connection went with it.
             stop(connection)
-            with suppress(DBAPIError):
+            with suppress(DBAPIError), uncovered():
                 transaction.rollback()
             raise
         if self.run.rolled_back:
@@ -125,7 +128,8 @@ class Attempts:
 
     def _commit(self, connection: Connection, transaction: RootTransaction) -> None:
         try:
-            transaction.commit()
+            with uncovered():
+                transaction.commit()
         except DBAPIError as error:
             transaction.close()
             if connection.invalidated and self._was_committed(connection, error):
@@ -141,9 +145,10 @@ class Attempts:
     def _was_committed(self, connection: Connection, error: DBAPIError) -> bool:
         """Ask the history whether a commit arrived whose answer did not."""
         try:
-            contact.again(connection, self.run.cancellation.pause)
-            with connection.begin():
-                return self.run.succeeded()
+            with uncovered():
+                contact.again(connection, self.run.cancellation.pause)
+                with connection.begin():
+                    return self.run.succeeded()
         except (PgflowError, *retries.FAILURES) as second:
             raise OutcomeUnknown(
                 f"{self.run.title}: the connection broke while run {self.run.run_id} committed, "

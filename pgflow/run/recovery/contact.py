@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from sqlalchemy.engine import Connection, Engine
 
 from pgflow.run.recovery import retries
+from pgflow.run.recovery.interrupts import uncovered
 
 #: Seconds to wait for a server that is restarting, or has no connection left.
 PATIENCE = 60.0
@@ -45,7 +46,8 @@ def first(engine: Engine, pause: Callable[[float], object] = time.sleep) -> Iter
     """
     for seconds in _pauses(PATIENCE):
         try:
-            connection = engine.connect()
+            with uncovered():
+                connection = engine.connect()
             break
         except retries.FAILURES as error:
             if seconds is None or not any(phrase in str(error) for phrase in _SOON):
@@ -75,7 +77,7 @@ def again(
     """
     for seconds in _pauses(PATIENCE if patience is None else patience):
         try:
-            with connection.begin():
+            with uncovered(), connection.begin():
                 # SQLAlchemy's own statement: if it finds the connection broken, the pool learns
                 # that the others which it has kept are no better.
                 connection.exec_driver_sql("SELECT 1")

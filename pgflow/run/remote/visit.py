@@ -15,6 +15,7 @@ from pgflow.errors import StatementFailed
 from pgflow.plan.sql import bind, join, raw, sql
 from pgflow.run.failures import source_failed
 from pgflow.run.recovery.cancellation import Cancellation
+from pgflow.run.recovery.interrupts import uncovered
 from pgflow.run.session import Session, stop
 
 #: What a source's session gets for its transaction, whatever its role or database is set to:
@@ -108,10 +109,11 @@ def visit(
 
 def _connect(engine: Engine, owner: str, source: str) -> Connection:
     try:
-        connection = engine.connect().execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
-        connection.begin()
+        with uncovered():
+            connection = engine.connect().execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            connection.begin()
     except (DBAPIError, PoolTimeout) as error:
         raise source_failed(source, error, "reach the source", "", owner) from error
     return connection
@@ -120,7 +122,7 @@ def _connect(engine: Engine, owner: str, source: str) -> Connection:
 def _leave(connection: Connection) -> None:
     """Give the connection back sound; one that is busy or broken is thrown away."""
     stop(connection)
-    with suppress(DBAPIError, psycopg.Error):
+    with suppress(DBAPIError, psycopg.Error), uncovered():
         connection.rollback()
     connection.close()
 

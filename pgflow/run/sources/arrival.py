@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pgflow.plan.decision import Decision
@@ -12,7 +13,14 @@ from pgflow.run.job import Job
 from pgflow.run.lookups import with_links
 from pgflow.run.positions.positions import with_watermark
 from pgflow.run.session import Session
-from pgflow.run.sources.origin import Loading, Origin, fill, own_columns, staged_columns
+from pgflow.run.sources.origin import (
+    Loading,
+    Origin,
+    OriginColumn,
+    fill,
+    own_columns,
+    staged_columns,
+)
 from pgflow.run.zones import with_local_times
 
 
@@ -32,7 +40,9 @@ def from_elsewhere(session: Session, spec: SyncSpec, job: Job, origin: Origin) -
         SourceMismatch: The source does not fit the target.
     """
     columns = origin.columns(session, spec, job.draft.target.columns)
-    found = replace(spec, source=SourceShape(STAGE, own_columns(columns)))
+    found = replace(
+        spec, source=SourceShape(STAGE, own_columns(columns), selected=_selected(columns))
+    )
     found = with_watermark(session, found, job, origin.session, origin.relation)
     # From here on the types are those of the stage, which the plan reads. The column that tells
     # transactions does not get there.
@@ -48,6 +58,10 @@ def from_elsewhere(session: Session, spec: SyncSpec, job: Job, origin: Origin) -
     data = [c for c in columns if c.name != found.position_column]
     loading = origin.loading(found)
     return staged(found, fill(data, loading), _reason(origin, found, loading))
+
+
+def _selected(columns: Sequence[OriginColumn]) -> bool:
+    return all(column.selected for column in columns)
 
 
 def _reason(origin: Origin, spec: SyncSpec, loading: Loading) -> str:

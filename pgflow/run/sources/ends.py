@@ -106,7 +106,7 @@ class Ends:
             UnsuitablePath: `force_path=` asks for what cannot be.
         """
         delivery = self._job.source(
-            BodyConnection(lambda: self._body_end().connection),
+            BodyConnection(lambda: self._body_end().connection, self._job.source_connection),
             BodyConnection(lambda: self._target.connection),
         )
         self._check_transactions()
@@ -119,7 +119,7 @@ class Ends:
 
     def _reached(self, delivery: Delivery) -> Located:
         given = delivery.connection
-        named = self._job.source_connection if given is None else given
+        named = self._job.source_connection if given is None else BodyConnection.name_of(given)
         found = None if named is None else engine(cast(Connectable, named))
         if found is not None and found.dialect.name != "postgresql":
             connect = partial(self._foreign_connection, found)

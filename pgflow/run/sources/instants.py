@@ -34,7 +34,8 @@ _ENDLESS = frozenset({"infinity", "-infinity"})
 
 _ADVICE = (
     "; give an offset, or say what such times mean by time_zone= of the source, as in "
-    "Query(..., time_zone=), SourceTable(..., time_zone=) or CSV(..., time_zone=)"
+    "Query(..., time_zone=), SourceTable(..., time_zone=), CSV(..., time_zone=) or "
+    "Rows(..., time_zone=)"
 )
 
 
@@ -96,7 +97,9 @@ def instant_text(value: str, zone: tzinfo | None) -> str:
     if _ZONED.match(value) or value in _ENDLESS:
         return value
     if not _LOCAL.match(value):
-        raise ValueError("is no ISO 8601 date and time with an offset")
+        raise ValueError(
+            "is no ISO 8601 date and time with an offset (YYYY-MM-DD HH:MM:SS+00, or Z for +00)"
+        )
     if zone is None:
         raise ValueError(f"has no time zone, and the column holds instants{_ADVICE}")
     return instant(_read(value), zone)

@@ -15,6 +15,9 @@ from pgflow.run.sources.reader import BadShape, Batch, Found, Wanted
 #: A line of this many bytes is taken for a file that is no JSON lines at all.
 _LONGEST = 1 << 28
 
+#: How such a source is declared, for hints.
+_SOURCE = "pgflow.JSONLines(path"
+
 
 class JSONLinesFiles(FileReader):
     """Reads `JSONLines`.
@@ -41,7 +44,7 @@ class JSONLinesFiles(FileReader):
         self.describe()
         columns = self._columns or []
         order = [columns.index(n) for n in wanted.names] if columns else []
-        split = Splitters(columns, order, self.given.missing, self.given.extra)
+        split = Splitters(columns, order, self.given.missing, self.given.extra, _SOURCE)
         rows: list[Any] = []
         number, size, self.places = 1, 0, Places()
         for row, width in self._objects():

@@ -258,7 +258,7 @@ def _zone_advice(misfits: Sequence[str], time_zone: str | None) -> str:
     if time_zone is None and any("timestamp" in m for m in misfits):
         return (
             " Say what times without a zone mean by time_zone= of the source, as in "
-            "Query(..., time_zone=) or SourceTable(..., time_zone=)."
+            "Query(..., time_zone=), SourceTable(..., time_zone=) or Rows(..., time_zone=)."
         )
     return ""
 

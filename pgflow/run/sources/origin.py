@@ -33,12 +33,14 @@ class OriginColumn:
         stage: The type of the stage's column that it is copied into, as SQL; usually the target
             column's. Where it differs from that, the mode's plan casts it.
         length: The n of varchar(n) and char(n), if every value keeps to it.
+        selected: Whether SQL delivers it, which names it; not so rows and files.
     """
 
     name: str
     type: str | Unknown = UNKNOWN
     stage: str = "text"
     length: int | None = None
+    selected: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import dataclasses
 import itertools
 from collections.abc import (
@@ -21,6 +19,7 @@ from typing import Any
 
 from pgflow.declare.rows import Rows
 from pgflow.errors import InvalidBody
+from pgflow.run.aio import OwnLoop
 from pgflow.run.sources.reader import BadShape, Batch, Found, Wanted
 
 #: Takes a row apart, or raises BadShape.
@@ -128,9 +127,25 @@ class PythonRows:
 
 
 class Splitters:
-    """Takes rows apart by what they are, and checks that all have the same columns."""
+    """Takes rows apart by what they are, and checks that all have the same columns.
 
-    def __init__(self, columns: list[str], order: list[int], missing: str, extra: str) -> None:
+    Args:
+        columns: The source's columns.
+        order: The places among them of those that are wanted, in the stage's order.
+        missing: What becomes of a row that lacks one: `error` or `null`.
+        extra: What becomes of a row that has more: `error` or `ignore`.
+        source: How the declaration of the source begins, for hints.
+    """
+
+    def __init__(
+        self,
+        columns: list[str],
+        order: list[int],
+        missing: str,
+        extra: str,
+        source: str = "pgflow.Rows(rows",
+    ) -> None:
+        self._source = source
         self._columns = columns
         self._wanted = [columns[i] for i in order]
         self._order = order
@@ -183,14 +198,16 @@ class Splitters:
             for name in self._columns:
                 if name not in row:
                     raise BadShape(
-                        f"has no {name!r}; missing='null' would take it as NULL", number, name
+                        f"has no {name!r}; {self._source}, missing='null') would take it as NULL",
+                        number,
+                        name,
                     )
         if not self._ignores:
             for name in row:
                 if name not in self._columns:
                     raise BadShape(
                         f"has {name!r}, which the columns ({', '.join(self._columns)}) do not "
-                        "have; extra='ignore' would drop it",
+                        f"have; {self._source}, extra='ignore') would drop it",
                         number,
                         str(name),
                     )
@@ -205,12 +222,10 @@ class _Drained:
 
     def __init__(self, rows: AsyncIterable[Any]) -> None:
         self._rows: AsyncIterator[Any] = aiter(rows)
-        self._runner = asyncio.Runner()
-        # An event loop that runs in this thread already allows no second one.
-        self._thread = concurrent.futures.ThreadPoolExecutor(1) if _loop_runs() else None
+        self._loop = OwnLoop()
 
     def __iter__(self) -> Iterator[Any]:
-        while chunk := self._run(self._some()):
+        while chunk := self._loop.run(self._some()):
             yield from chunk
 
     def close(self) -> None:
@@ -218,12 +233,8 @@ class _Drained:
         closing = getattr(self._rows, "aclose", None)
         with suppress(RuntimeError):
             if closing is not None:
-                self._run(closing())
-        if self._thread is None:
-            self._runner.close()
-        else:
-            self._thread.submit(self._runner.close).result()
-            self._thread.shutdown()
+                self._loop.run(closing(), tidying=True)
+        self._loop.close()
 
     async def _some(self) -> list[Any]:
         chunk: list[Any] = []
@@ -232,23 +243,6 @@ class _Drained:
             if len(chunk) == 100:
                 break
         return chunk
-
-    def _run(self, work: Any) -> Any:
-        if self._thread is None:
-            return self._runner.run(_awaited(work))
-        return self._thread.submit(self._runner.run, _awaited(work)).result()
-
-
-async def _awaited(work: Any) -> Any:
-    return await work
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _names(row: Any) -> tuple[str, ...] | None:

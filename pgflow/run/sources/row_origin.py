@@ -94,7 +94,8 @@ class RowOrigin:
             time_zone=reader.time_zone,
             only={c.name for c in declared} if reader.picks else None,
         )
-        return [OriginColumn(m.name, m.base, m.type, m.length) for m in self._matched]
+        selected = reader.query([m.found.name for m in self._matched]) is not None
+        return [OriginColumn(m.name, m.base, m.type, m.length, selected) for m in self._matched]
 
     def proves_unique(self, spec: SyncSpec) -> bool:  # noqa: ARG002  # the protocol's
         """Nothing here knows whether keys repeat."""

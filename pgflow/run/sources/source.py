@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy.sql import ClauseElement
 
 from pgflow.declare.pipeline import PipelineSpec
-from pgflow.declare.sources import Query, SourceTable
+from pgflow.declare.sources import Query, SourceTable, check_text
 from pgflow.errors import InvalidBody
 from pgflow.run.body import BodyConnection, call
 from pgflow.run.job import SourceMaker
+from pgflow.run.result import SyncResult
 from pgflow.run.sources.delivery import Delivery
 from pgflow.run.sources.readers import is_rows, row_origin
 
@@ -45,6 +46,10 @@ def source_maker(spec: PipelineSpec, values: Mapping[str, object]) -> SourceMake
 
 
 def _delivery(returned: Any, values: Mapping[str, object], owner: str) -> Delivery:
+    if isinstance(returned, SyncResult):  # of another pipeline that the function has run
+        returned = returned.to_dict()
+    if isinstance(returned, str):
+        check_text(returned, owner)
     if isinstance(returned, (str, Query, SourceTable, ClauseElement, Mapping)):
         return Delivery(returned, values, owner)
     if is_rows(returned):

@@ -302,7 +302,7 @@ def test_what_cannot_come_over_an_index_comes_plainly(conn: Connection) -> None:
     [
         ("CHECK (a > 0)", (Hazard.SCANS, Hazard.EXCLUSIVE)),
         ("UNIQUE (a)", (Hazard.SCANS, Hazard.EXCLUSIVE)),
-        ("REFERENCES app.o", (Hazard.SCANS,)),
+        ("REFERENCES app.o", (Hazard.SCANS, Hazard.STOPS_WRITERS)),
     ],
 )
 def test_a_constraint_says_that_it_reads_the_table(

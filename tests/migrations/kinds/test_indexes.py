@@ -63,7 +63,7 @@ def test_an_index_is_written_as_a_person_would(conn: Connection) -> None:
     (made,) = INDEX.create(only(found, "index", "i"), found)
     assert made == Statement(
         "CREATE UNIQUE INDEX i ON app.t (a DESC) INCLUDE (b) WITH (fillfactor='70') WHERE (a > 0)",
-        hazards=(Hazard.SCANS,),
+        hazards=(Hazard.SCANS, Hazard.STOPS_WRITERS),
     )
 
 

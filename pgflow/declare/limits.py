@@ -1,0 +1,44 @@
+"""What limits a run: to a part of the target, and to deleting so much of it."""
+
+from __future__ import annotations
+
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql.elements import TextClause
+
+from pgflow.errors import InvalidOption
+
+
+def check_scope(scope: object) -> None:
+    """Refuse a scope that is no condition.
+
+    Args:
+        scope: What `scope=` says, or None.
+
+    Raises:
+        InvalidOption: It is neither text nor an SQL expression.
+    """
+    if scope is None or isinstance(scope, (str, TextClause, ColumnElement)):
+        return
+    if not hasattr(scope, "__clause_element__"):
+        raise InvalidOption(
+            f"scope={scope!r} is no condition: give SQL text such as 'tenant = 7', or a "
+            "SQLAlchemy expression."
+        )
+
+
+def check_ratio(ratio: object) -> None:
+    """Refuse a `max_delete_ratio` that is no share.
+
+    Args:
+        ratio: What it says, or None.
+
+    Raises:
+        InvalidOption: It is no number from 0 to 1.
+    """
+    if ratio is None:
+        return
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not 0 <= ratio <= 1:
+        raise InvalidOption(
+            f"max_delete_ratio={ratio!r} is no share of the target's rows: give a number "
+            "from 0 to 1."
+        )

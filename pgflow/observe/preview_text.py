@@ -1,0 +1,182 @@
+"""A preview as text for people: what was decided, then every statement; styled on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
+
+from pgflow.observe.listing import printable
+
+if TYPE_CHECKING:
+    from pgflow.observe.preview import Preview, TargetPreview
+    from pgflow.plan.statement import Statement
+    from pgflow.run.server_plans import ServerPlan
+
+#: A line in pieces, each with a style as rich names them; an empty one is plain.
+Line: TypeAlias = tuple[tuple[str, str], ...]
+
+_INDENT = "  "
+_BOLD, _DIM, _CAREFUL, _BAD, _GOOD = "bold", "dim", "yellow", "bold red", "green"
+
+
+def plain(written: Iterable[Line]) -> Iterator[str]:
+    """Leave the styles out, and whatever would move the cursor or break the line."""
+    return (printable("".join(text for text, _ in line), keep="\t") for line in written)
+
+
+def lines(preview: Preview, verbose: bool | None = None) -> Iterator[Line]:
+    """Write a preview.
+
+    Args:
+        preview: The preview.
+        verbose: Whether every statement is shown; by default for a single target only.
+
+    Yields:
+        Its lines.
+    """
+    full = len(preview.targets) == 1 if verbose is None else verbose
+    more = [f"  schedule: {preview.schedule}"] if preview.schedule else []
+    more += [f"  targets: {len(preview.targets)}"] if len(preview.targets) > 1 else []
+    yield ((preview.pipeline, _BOLD), ("".join(more), ""))
+    if preview.parameters:
+        yield _plain(f"{_INDENT}with " + ", ".join(f"{k}={v}" for k, v in preview.parameters))
+    for target in preview.targets:
+        if full:
+            yield _plain("")
+            yield from target_lines(target)
+        else:
+            yield (("  ", ""), *summary(target))
+            yield from ((("  ", ""), *line) for line in _troubles(target))
+    if not full:
+        yield ((f"{_INDENT}verbose for every decision and statement", _DIM),)
+
+
+def summary(target: TargetPreview) -> Line:
+    """Write what is most important of a target in one line."""
+    mark, style = ("✗", _BAD) if target.refused else ("✓", _GOOD)
+    if target.problem and not target.refused:
+        mark, style = "?", _CAREFUL
+    keys = target.decision("merge key")
+    named = f"({', '.join(keys)})" if keys else "—"
+    path = target.decision("path") or ""
+    return ((mark, style), (f" {target.target}  mode={target.mode}  keys={named}  path={path}", ""))
+
+
+def target_lines(target: TargetPreview, *, statements: bool = True) -> Iterator[Line]:
+    """Write what a run would do to one target.
+
+    Args:
+        target: The preview of the target.
+        statements: Whether every statement is shown.
+
+    Yields:
+        Its lines.
+    """
+    yield from _facts(target)
+    yield from _troubles(target)
+    if not statements:
+        return
+    first = len(target.plan.prepare) + len(target.plan.statements)
+    yield from _statements(target.steps[:first])
+    if target.plan.fallback is not None:
+        yield _plain("")
+        yield _plain(
+            f"{_INDENT}if a constraint of the target is violated, all that is undone, and instead:"
+        )
+        yield from _statements(target.steps[first:])
+
+
+def facts(target: TargetPreview) -> list[tuple[str, str, str]]:
+    """Return what is known of a target: subject, value in words, and why."""
+    name = target.place.name
+    found = [("target", target.target, ""), ("connection", target.connection, name or "")]
+    found += [("source", target.source, "")] if target.source else []
+    found += [(s, spoken(d.value), d.reason) for s, d in target.decisions]
+    found += [("columns", ", ".join(target.declared), "declared")]
+    found += [("", ", ".join(target.added), "added by pgflow")] if target.added else []
+    if target.rows is not None:
+        found.append(("rows", f"about {target.rows:,}", "the planner's estimate"))
+    return found
+
+
+def spoken(value: object) -> str:
+    """Write the value of a decision in words."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(str(v) for v in value) or "—"
+    return "—" if value is None else str(value)
+
+
+def notes(statement: Statement) -> str:
+    """Say of a statement what its row count is, and when it runs; empty if there is nothing."""
+    found = [f"counts as {statement.counts}"] if statement.counts else []
+    found += [f"only if there is any {' or '.join(statement.when)}"] if statement.when else []
+    return "; ".join(found)
+
+
+def _facts(target: TargetPreview) -> Iterator[Line]:
+    told = facts(target)
+    width = max(len(subject) for subject, _, _ in told)
+    for subject, value, reason in told:
+        added = reason == "added by pgflow"
+        yield (
+            (f"{_INDENT}{subject:<{width}}  ", ""),
+            (value, _DIM if added else _BOLD if subject == "target" else ""),
+            (f"  [{reason}]" if reason else "", _DIM),
+        )
+
+
+def _troubles(target: TargetPreview) -> Iterator[Line]:
+    """Warnings, hazards, and what could not be known or would be refused."""
+    for warning in target.warnings:
+        yield ((f"{_INDENT}warning: {warning}", _CAREFUL),)
+    for hazard in target.plan.hazards:
+        yield ((f"{_INDENT}hazard: {hazard}", _CAREFUL),)
+    if target.problem:
+        word, style = ("refused", _BAD) if target.refused else ("not known", _CAREFUL)
+        first, *others = target.problem.splitlines()
+        yield ((f"{_INDENT}{word}: {first}", style),)
+        yield from (((f"{_INDENT * 2}{line}", style),) for line in others)
+    if target.unknown and not target.refused:
+        yield ((f"{_INDENT}so it is not known {'; '.join(target.unknown)}", _CAREFUL),)
+
+
+def _statements(told: Iterable[tuple[Statement, ServerPlan | None]]) -> Iterator[Line]:
+    for number, (statement, server_plan) in enumerate(told, 1):
+        said = notes(statement)
+        yield _plain("")
+        yield ((f"{_INDENT}-- {number}. {statement.purpose}{f' ({said})' if said else ''}", _DIM),)
+        yield from (_plain(f"{_INDENT}{line}") for line in statement.text.splitlines())
+        comments = [*_feed(statement), *_parameters(statement)]
+        if server_plan is not None:
+            comments += _server_plan(server_plan)
+        yield from (((f"{_INDENT}-- {comment}", _DIM),) for comment in comments)
+
+
+def _feed(statement: Statement) -> Iterator[str]:
+    if statement.feed is None:
+        return
+    yield f"rows from {statement.feed.label}"
+    text = "" if statement.feed.sql is None else statement.feed.sql.render()[0]
+    yield from (f"  {line}" for line in text.splitlines())
+
+
+def _parameters(statement: Statement) -> Iterator[str]:
+    names = statement.parameter_names
+    if names:
+        yield "with " + ", ".join(f"${i} = {n}" for i, n in enumerate(names, 1))
+
+
+def _server_plan(told: ServerPlan, whose: str = "the server's plan") -> Iterator[str]:
+    if told.missing:
+        yield f"{whose}: none, because {told.missing}"
+    else:
+        yield f"{whose}:"
+        yield from (f"  {line}" for line in told.lines)
+    if told.feed is not None:
+        yield from _server_plan(told.feed, "the source's server's plan")
+
+
+def _plain(text: str) -> Line:
+    return ((text, ""),)

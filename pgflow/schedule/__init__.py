@@ -1,0 +1,1 @@
+"""Running pipelines when their schedules say so: workers on a queue, cron, other schedulers."""

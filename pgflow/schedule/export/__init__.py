@@ -1,0 +1,1 @@
+"""Schedules in the words of other schedulers."""

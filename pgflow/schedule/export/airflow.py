@@ -1,0 +1,110 @@
+"""Airflow: one file of DAGs, one DAG for each schedule, one task for each pipeline."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+
+from pgflow.schedule.export.definitions import Definition, Place, groups, title
+
+_HEAD = '''"""DAGs of a pgflow project, written by `pgflow export airflow`.
+
+Each task runs one firing of one pipeline, unless the history says that it was run: clearing a task
+does no harm. Connections are looked up where the tasks run, as pgflow does anywhere.
+"""
+
+from datetime import datetime, timedelta, timezone
+
+from airflow import DAG
+from airflow.timetables.trigger import CronTriggerTimetable
+
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+except ImportError:  # Airflow 2
+    from airflow.operators.bash import BashOperator
+
+#: The directory of pgflow.toml on the machines that run tasks.
+PROJECT = {directory}
+'''
+
+_DAG = """
+with DAG(
+    dag_id={dag},
+    schedule=CronTriggerTimetable({cron}, timezone={timezone}),
+    start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
+    catchup={catchup},
+    max_active_runs=1,
+    tags=["pgflow"],
+):
+    tasks = {{}}
+"""
+
+_TASK = """    tasks[{label}] = BashOperator(
+        task_id={label},
+        bash_command={command},
+        cwd=PROJECT,
+        append_env=True,
+        retries={retries},
+        retry_delay=timedelta(seconds={delay}),
+        retry_exponential_backoff=True,
+        doc={doc},
+    )
+"""
+
+_ORDER = "    tasks[{before}] >> tasks[{after}]\n"
+
+
+def airflow(given: Sequence[Definition], place: Place) -> Mapping[str, str]:
+    """Write DAGs.
+
+    Args:
+        given: The pipelines.
+        place: Where the project is.
+
+    Returns:
+        Texts of files by name.
+    """
+    parts = [_HEAD.replace("{directory}", _word(str(place.directory)))]
+    together = groups(given)
+    for number, group in enumerate(together, 1):
+        schedule = group[0].schedule
+        parts.append(
+            _DAG.format(
+                dag=_word(title(group, number, len(together))),
+                cron=_word(schedule.cron),
+                timezone=_word(schedule.timezone),
+                catchup=schedule.catch_up == "all",
+            )
+        )
+        parts += [_task(each, place) for each in group]
+        parts += [
+            _ORDER.format(before=_word(before), after=_word(each.label))
+            for each in group
+            for before in each.after
+        ]
+    return {"pgflow_dags.py": "".join(parts)}
+
+
+def _task(each: Definition, place: Place) -> str:
+    words = shlex.join(place.words("run-due", f"--firing={_INSTANT}", "--", each.name))
+    # Jinja would read what looks like its own signs in a name.
+    safe = words.replace("{", "{{ '{' }}").replace("%", "{{ '%' }}").replace("#", "{{ '#' }}")
+    # Airflow takes a command that ends in .sh for the name of a file; the blank makes it none.
+    command = safe.replace(_INSTANT, "{{ data_interval_end.isoformat() }}") + " "
+    return _TASK.format(
+        label=_word(each.label),
+        command=_word(command),
+        retries=each.schedule.retries,
+        delay=each.schedule.retry_delay.total_seconds(),
+        doc=_word(each.doc),
+    )
+
+
+#: Stands for the instant while the command is put together.
+_INSTANT = "INSTANT-OF-THE-FIRING"
+
+
+def _word(text: str) -> str:
+    """Write text as Python reads it, in double quotes."""
+    return json.dumps(text, ensure_ascii=True)

@@ -1,0 +1,341 @@
+"""Several targets: their source is read once where that can be, and each of them says whether."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import pgflow
+from pgflow import checks
+from pgflow.errors import DuplicateKeys, TargetsFailed
+from tests.sync.fan_out_world import COUNTED, SUMS, Between, Fan, count_reads, foretold, reads, told
+
+A_AND_B = [(1, "a", "1.00"), (2, "b", "2.00")]
+
+
+@pytest.fixture
+def fan(world: Any) -> Iterator[Fan]:
+    """A source of two rows, and whatever is made of it; no temporary table stays."""
+    world.fill((1, "a", 1), (2, "b", 2))
+    made = Fan(world)
+    yield made
+    assert made.left_behind() == []
+
+
+def test_a_query_is_run_once_for_all_targets(fan: Fan) -> None:
+    """The source's query runs once, and every target gets all of its rows."""
+    count_reads(fan.world)
+    done = fan(COUNTED, *({"mode": m} for m in ("merge", "truncate", "scd1"))).sync()
+    assert reads(fan.world) == 1
+    assert told(done) == ["read once for 3 targets"] * 3
+    assert [each.inserted for each in done.targets] == [2, 2, 2]
+    ran = [[s.purpose for s in each.plan.prepare] for each in done.targets if each.plan]
+    assert ["keep the source's rows for the targets that follow" in r for r in ran] == [
+        True,
+        False,
+        False,
+    ]
+    assert fan.rows(1) == fan.rows(2) == fan.rows(3) == A_AND_B
+
+
+def test_values_of_a_query_are_bound_as_ever(fan: Fan) -> None:
+    """Run parameters and the query's own reach the one statement that reads."""
+
+    def body(above: int = 0) -> pgflow.Query:
+        text = "SELECT id, max(a) AS a, :b::numeric AS b FROM w.s WHERE id > :above GROUP BY id"
+        return pgflow.Query(text, params={"above": above, "b": 7})
+
+    done = fan(None, body=body).sync(above=1)
+    assert told(done) == ["read once for 2 targets"] * 2
+    assert fan.rows(1) == fan.rows(2) == [(2, "b", "7.00")]
+
+
+def test_the_history_says_how_the_source_was_read(fan: Fan) -> None:
+    """Each target has a row of its own in the history, and there it stands too."""
+    fan(SUMS).sync()
+    history = fan.world.run(
+        "SELECT target, status, details->>'reading' FROM pgflow.runs ORDER BY started_at"
+    )
+    assert history == [
+        ("w.t1", "success", "read once for 2 targets"),
+        ("w.t2", "success", "read once for 2 targets"),
+    ]
+
+
+def test_a_plain_table_is_read_again(fan: Fan) -> None:
+    """To scan a table of the same database twice is cheaper than to keep a copy of it."""
+    pipeline = fan(pgflow.SourceTable("w.s"))
+    cheap = "it is whole tables of this database, which cost less to read again than to keep"
+    assert told(pipeline.sync()) == [f"read for this target alone: {cheap}", f"read again: {cheap}"]
+    assert foretold(pipeline) == [f"read for this target alone: {cheap}", f"read again: {cheap}"]
+    assert fan.rows(1) == fan.rows(2) == A_AND_B
+
+
+def test_targets_of_a_view_take_the_columns_that_they_have(fan: Fan) -> None:
+    """A source table is asked for each target's columns, renamed, and is read once."""
+    count_reads(fan.world)
+    fan.world.run(f"CREATE VIEW w.v AS SELECT id, a AS x, b, now() AS u FROM ({COUNTED}) AS q")
+    made = fan(pgflow.SourceTable("w.v", {"a": "x"}), {"mode": "merge"}, {"mode": "append"})
+    assert told(made.sync()) == ["read once for 2 targets"] * 2
+    assert reads(fan.world) == 1
+    assert fan.rows(1) == fan.rows(2) == A_AND_B
+
+
+def test_targets_of_a_view_may_want_different_columns(fan: Fan) -> None:
+    """Each takes its own of what was kept."""
+    count_reads(fan.world)
+    fan.world.run(f"CREATE VIEW w.v AS {COUNTED}")
+    slim = fan.world.table("slim", sa.Column("b", sa.Numeric(10, 2)))
+    full = fan.world.table("full")
+    pipeline = fan.world.pipe(None, None, source_table="w.v", targets=[slim, full], mode="merge")
+    assert told(pipeline.sync()) == ["read once for 2 targets"] * 2
+    assert reads(fan.world) == 1
+    assert fan.world.run("SELECT id, b::text FROM w.slim ORDER BY 1") == [(1, "1.00"), (2, "2.00")]
+    assert fan.world.run("SELECT id, a, b::text FROM w.full ORDER BY 1") == A_AND_B
+
+
+# -- sources elsewhere ----------------------------------------------------------------
+
+
+def test_rows_that_a_function_makes_are_made_once(fan: Fan) -> None:
+    """The function is called once for all targets, and its generator read to its end once."""
+    calls = []
+
+    def body() -> Any:
+        calls.append("called")
+        yield from ({"id": n, "a": "x" * n, "b": n} for n in (1, 2))
+
+    pipeline = fan(None, body=body)
+    done = pipeline.sync()
+    assert calls == ["called"]
+    assert told(done) == ["read once for 2 targets"] * 2
+    assert fan.rows(1) == fan.rows(2) == [(1, "x", "1.00"), (2, "xx", "2.00")]
+    assert foretold(pipeline) == ["read once for 2 targets"] * 2
+
+
+def test_an_iterator_feeds_every_target(fan: Fan) -> None:
+    """What can be read only once is enough for all targets."""
+    rows = iter([{"id": 1, "a": "a", "b": 1}, {"id": 2, "a": "b", "b": 2}])
+    done = fan(pgflow.Rows(rows), {"mode": "scd1"}, {"mode": "append"}, {"mode": "truncate"}).sync()
+    assert told(done) == ["read once for 3 targets"] * 3
+    assert fan.rows(1) == fan.rows(2) == fan.rows(3) == A_AND_B
+
+
+def test_a_file_is_read_once(fan: Fan, tmp_path: Path) -> None:
+    """Rows of files are parsed once, and a bad one fails the target that reads."""
+    path = tmp_path / "rows.csv"
+    path.write_text("id,a,b\n1,a,1\n2,b,2\n")
+    pipeline = fan(pgflow.CSV(path))
+    assert told(pipeline.sync()) == ["read once for 2 targets"] * 2
+    assert fan.rows(1) == fan.rows(2) == A_AND_B
+
+
+def test_another_database_is_read_once(fan: Fan, far: Any) -> None:
+    """The rows cross the network once; the second target takes what the first has brought."""
+    far.fill((1, "a", 1), (2, "b", 2))
+    pipeline = fan(
+        pgflow.Query("SELECT id, a, b FROM w.s", connection=far.engine),
+    )
+    done = pipeline.sync(observer=Between(lambda: far.fill((3, "c", 3))))
+    assert told(done) == ["read once for 2 targets"] * 2
+    assert ["transfer" in each.details for each in done.targets] == [True, False]
+    assert fan.rows(1) == fan.rows(2) == A_AND_B
+    statements = [s.purpose for s in done.targets[1].plan.prepare]  # type: ignore[union-attr]  # it ran
+    assert "put the rows that an earlier target read into a stage" in statements
+    assert foretold(pipeline) == ["read once for 2 targets"] * 2
+
+
+def test_targets_of_other_types_do_not_share_what_was_cast(fan: Fan, far: Any) -> None:
+    """Values from elsewhere are cast on their way, so only who wants the same types shares them."""
+    far.fill((1, "12", 1.25), (2, "b", 2))
+    exact = fan.world.table("exact", sa.Column("a", sa.Text), sa.Column("b", sa.Numeric))
+    long = fan.world.table("long", sa.Column("a", sa.Text), sa.Column("b", sa.Double))
+    again = fan.world.table("again", sa.Column("a", sa.Text), sa.Column("b", sa.Double))
+    pipeline = fan.world.pipe(
+        None,
+        pgflow.Query("SELECT id, a, b FROM w.s", connection=far.engine),
+        targets=[exact, long, again],
+        mode="merge",
+    )
+    said = [
+        "read for this target alone: no target that follows can take its rows",
+        "read once for 2 targets",
+        "read once for 2 targets",
+    ]
+    done = pipeline.sync()
+    assert told(done) == said == foretold(pipeline)
+    assert ["transfer" in each.details for each in done.targets] == [True, True, False]
+    assert fan.world.run("SELECT b FROM w.again ORDER BY id") == [(1.25,), (2.0,)]
+
+
+# -- who reads for itself -------------------------------------------------------------
+
+
+def test_a_target_with_a_position_reads_for_itself(fan: Fan) -> None:
+    """An incremental target reads from its own position on; the others share."""
+    pipeline = fan(
+        "SELECT id, a, max(b) AS b FROM w.s GROUP BY id, a",
+        {"mode": "merge"},
+        {"mode": "append", "incremental_column": "id"},
+        {"mode": "scd1"},
+    )
+    said = [
+        "read once for 2 targets",
+        "read again: it goes on from a position of its own",
+        "read once for 2 targets",
+    ]
+    assert told(pipeline.sync()) == said == foretold(pipeline)
+    fan.world.fill((3, "c", 3))
+    assert [each.read for each in pipeline.sync().targets] == [1, 1, 1]
+    assert fan.rows(2) == [*A_AND_B, (3, "c", "3.00")]
+
+
+def test_a_function_that_takes_connections_is_called_for_each_target(fan: Fan) -> None:
+    """What it does on its connection belongs to each target's transaction."""
+    calls = []
+
+    def body(connection: Any) -> str:
+        calls.append(connection.exec_driver_sql("SELECT pg_current_xact_id()::text").scalar())
+        return SUMS
+
+    done = fan(None, body=body).sync()
+    assert len(set(calls)) == 2
+    why = "the function takes connections, so that each target's transaction calls it"
+    assert told(done) == [f"read for this target alone: {why}", f"read again: {why}"]
+
+
+def test_a_function_that_does_the_work_itself_does_it_for_each_target(fan: Fan) -> None:
+    """It is called as often as there are targets, no more and no less."""
+    calls = []
+
+    def body() -> dict[str, int]:
+        calls.append("called")
+        return {"inserted": 1}
+
+    assert fan(None, body=body).sync().inserted == 2
+    assert calls == ["called", "called"]
+
+
+def test_targets_in_other_databases_read_for_themselves(fan: Fan, far: Any) -> None:
+    """Only targets on one connection share; one in another database reads the source itself."""
+    targets = [
+        pgflow.target(fan.world.table("t1")),
+        pgflow.target(fan.world.table("t2")),
+        pgflow.target(far.table("t3"), target_connection=far.engine),
+    ]
+    pipeline = pgflow.Pipeline(
+        "p", targets=targets, source=SUMS, connection=fan.world.engine, mode="merge"
+    )
+    pgflow.create_all(fan.world.metadata, connection=fan.world.engine)
+    pgflow.create_all(far.metadata, connection=far.engine)
+    alone = "read again: no target beside it is on its connection"
+    said = ["read once for 2 targets", "read once for 2 targets", alone]
+    assert told(pipeline.sync()) == said == foretold(pipeline)
+    assert Fan(far).rows(3) == A_AND_B
+
+
+def test_a_single_target_says_nothing(fan: Fan) -> None:
+    """A pipeline of one target has nobody to share with, and works as ever."""
+    assert told(fan(SUMS, {"mode": "merge"}).sync()) == ["None"]
+
+
+def test_a_preview_keeps_nothing(fan: Fan) -> None:
+    """It says how the source would be read, without reading or writing anything."""
+    count_reads(fan.world)
+    pipeline = fan(COUNTED)
+    question = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+    before = fan.world.run(question)
+    assert foretold(pipeline) == ["read once for 2 targets"] * 2
+    assert fan.world.run(question) == before, "no transaction has written anything"
+    assert reads(fan.world) == 0
+
+
+# -- the same as one target alone -----------------------------------------------------
+
+
+def test_what_the_source_proves_of_its_keys_is_still_known(fan: Fan) -> None:
+    """A GROUP BY proves unique keys; what was kept of it needs no more checks than it."""
+    alone = fan.world.pipe(fan.world.table("alone"), SUMS, mode="merge", name="alone").sync()
+    for each in fan(SUMS, {"mode": "merge"}, {"mode": "merge"}).sync().targets:
+        assert [s.purpose for s in each.plan.statements] == [  # type: ignore[union-attr]  # it ran
+            s.purpose for s in alone.plan.statements
+        ]
+
+
+def test_a_key_that_repeats_is_refused_as_ever(fan: Fan) -> None:
+    """Where the keys of one target repeat, it fails with the error that it has alone."""
+    twice = "SELECT id, a, max(b) AS b FROM w.s GROUP BY id, a UNION ALL SELECT 1, 'z', 9"
+    alone = fan.world.pipe(fan.world.table("alone"), twice, mode="merge", name="p")
+    with pytest.raises(DuplicateKeys) as single:
+        alone.sync()
+    wide = fan.world.table("wide", key=(sa.Column("id", sa.BigInteger), sa.Column("c", sa.Text)))
+    shared = fan.world.pipe(
+        None,
+        f"SELECT *, a AS c FROM ({twice}) AS q",
+        targets=[wide, pgflow.target(fan.world.table("t2"), schema_mode="ignore_extra")],
+        mode="merge",
+    )
+    with pytest.raises(TargetsFailed, match=r"failed on w\.t2") as caught:
+        shared.sync()
+    error = caught.value.result.targets[1].error  # type: ignore[attr-defined]  # a SyncResult
+    assert str(error).replace("w.t2", "w.alone") == str(single.value)
+
+
+@pytest.mark.parametrize("kind", ["view", "far", "rows"])
+def test_every_target_gets_what_it_would_get_alone(fan: Fan, far: Any, kind: str) -> None:
+    """Modes with options of their own come to the same rows and counts, run by run."""
+    world, feed = fan.world, list[dict[str, Any]]()
+    for each in (world, far):
+        each.run(f"CREATE VIEW w.v AS {SUMS}")
+    given: dict[str, Any] = {
+        "view": {"source": pgflow.SourceTable("w.v")},
+        "far": {"source": pgflow.SourceTable("w.v"), "source_connection": far.engine},
+        "rows": {"source": pgflow.Rows(lambda: feed)},
+    }[kind]
+    given |= {"target_connection": world.engine, "connection": None}
+    options: tuple[dict[str, Any], ...] = (
+        {"mode": "merge", "update_columns": ("a",), "handle_deletes": "hard"},
+        {"mode": "scd1", "compare_columns": ("b",), "handle_deletes": "soft"},
+        {"mode": "scd2", "handle_deletes": "soft"},
+        {"mode": "append"},
+        {"mode": "truncate"},
+    )
+    together = fan(given["source"], *options, **{k: v for k, v in given.items() if k != "source"})
+    apart = [
+        pgflow.Pipeline(f"p{n}", target=world.table(f"s{n}"), **given, **each)
+        for n, each in enumerate(options, 1)
+    ]
+    pgflow.create_all(world.metadata, connection=world.engine)
+    for batch in (
+        [(1, "a", 1), (2, "b", 2), (3, "c", 3)],
+        [(1, "a", 5), (2, "B", 2), (4, "d", 4)],
+    ):
+        feed[:] = [dict(zip(("id", "a", "b"), row, strict=True)) for row in batch]
+        world.fill(*batch)
+        far.fill(*batch)
+        shared = together.sync()
+        assert told(shared) == ["read once for 5 targets"] * 5
+        for each, single in zip(shared.targets, apart, strict=True):
+            assert each.counts == single.sync().counts, each.mode
+    for n in range(1, 6):
+        both = [world.run(f"SELECT id, a, b::text FROM w.{t}{n} ORDER BY 1, 2, 3") for t in "ts"]
+        assert both[0] == both[1]
+
+
+def test_rows_that_one_target_rejects_are_there_for_the_next(fan: Fan, far: Any) -> None:
+    """Checks and quarantine work on each target's own copy of the rows."""
+    check = checks.SQLCheck("small", "b < 2", quarantine=True)
+    options = ({"checks": [check]}, {}, {"checks": [check]})
+    far.fill((1, "a", 1), (2, "b", 2))
+    for source in (pgflow.Query(SUMS), pgflow.Query(SUMS, connection=far.engine)):
+        pipeline = fan(source, *({"mode": "truncate", **each} for each in options))
+        done = pipeline.sync()
+        assert told(done) == ["read once for 3 targets"] * 3
+        assert [each.rejected for each in done.targets] == [1, 0, 1]
+        assert fan.rows(1) == fan.rows(3) == A_AND_B[:1]
+        assert fan.rows(2) == A_AND_B
+        fan.world.metadata.clear()
