@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,26 +19,53 @@ WITH_CODE = [p for p in pages() if p.code]
 MARK = "\x1e"
 
 
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda p: p.name)
-def test_the_code_of_a_page_runs(page: Page, database: str, home: Path) -> None:
-    """The blocks of a page run from top to bottom, as one script with a `default` connection."""
-    script = home / "page.py"
-    script.write_text(_script(page), encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
-        cwd=home,
-        env={**os.environ, "PGFLOW_DSN": database, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
+@pytest.fixture(scope="module")
+def nest() -> Iterator[subprocess.Popen[str]]:
+    """A program that runs pages in processes of their own."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "tests.docs.doc_nest"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda p: p.name)
+def test_the_code_of_a_page_runs(
+    page: Page, database: str, home: Path, nest: subprocess.Popen[str]
+) -> None:
+    """The blocks of a page run from top to bottom, as one script with a `default` connection."""
+    script, output, errors = home / "page.py", home / "page.out", home / "page.err"
+    script.write_text(_script(page), encoding="utf-8")
+    environment = {**os.environ, "PGFLOW_DSN": database, "PYTHONPATH": str(ROOT)}
+    code = _run(
+        nest,
+        script=str(script),
+        directory=str(home),
+        environment=environment,
+        output=str(output),
+        errors=str(errors),
     )
-    assert run.returncode == 0, f"{page.name} (lines as on the page):\n{run.stderr}"
-    printed = dict(zip(_ends(page), run.stdout.split(MARK + "\n"), strict=False))
+    assert code == 0, f"{page.name} (lines as on the page):\n{errors.read_text()}"
+    told = output.read_text(encoding="utf-8")
+    printed = dict(zip(_ends(page), told.split(MARK + "\n"), strict=False))
     for code, said in _promises(page):
         assert re.fullmatch(_pattern(said), printed[code.line].rstrip(), re.DOTALL), (
             f"{page.name}:{said.line} says\n{said.text}\nand the code printed\n{printed[code.line]}"
         )
+
+
+def _run(nest: subprocess.Popen[str], **order: Any) -> int:
+    """Run a page, and return its exit code."""
+    assert nest.stdin is not None
+    assert nest.stdout is not None
+    nest.stdin.write(json.dumps(order) + "\n")
+    nest.stdin.flush()
+    return int(nest.stdout.readline())
 
 
 def test_a_wrong_page_is_found(tmp_path: Path) -> None:
