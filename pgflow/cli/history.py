@@ -141,7 +141,8 @@ def show_history(
     elif found.entries:
         output.listing(history_listing([entry for _, entry in found.entries]))
     elif not found.problems:
-        output.note(f"no run{f' of {name!r}' if name else ''} is in the history")
+        such = " that you ask for" if filters.statuses or filters.since is not None else ""
+        output.note(f"no run{f' of {name!r}' if name else ''}{such} is in the history")
     return _tell(output, found, alone=len(asked) == 1)
 
 

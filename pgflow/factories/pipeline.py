@@ -308,10 +308,16 @@ class Pipeline(SyncTarget, AwaitedRuns):
             return result
         if len(self.sync_targets) == 1:
             raise failure
-        failed = ", ".join(t.target for t in results if t.error is not None)
-        raise TargetsFailed(
-            f"pipeline {self.name!r} failed on {failed}: {failure}", result=result
-        ) from failure
+        raise TargetsFailed(_failures(self.name, results), result=result) from failure
+
+
+def _failures(pipeline: str, results: Sequence[TargetResult]) -> str:
+    """Say what went wrong on which target: a line each where there are several."""
+    failed = [each for each in results if each.error is not None]
+    on = ", ".join(each.target for each in failed)
+    told = [str(each.error) for each in failed]
+    reasons = told[0] if len(told) == 1 else "".join(f"\n  {each}" for each in told)
+    return f"pipeline {pipeline!r} failed on {on}:{'' if len(told) > 1 else ' '}{reasons}"
 
 
 def _options(given: Mapping[str, Any], owner: str) -> SyncOptions:

@@ -25,12 +25,12 @@ _FOREIGN = tuple(
 )
 
 
-def load_modules(names: Sequence[str] | None = None) -> tuple[ModuleType, ...]:
+def load_modules(names: Sequence[str] | str | None = None) -> tuple[ModuleType, ...]:
     """Import the modules of a project.
 
     Args:
-        names: Module names, or paths that end in `.py`. By default `modules` in `pgflow.toml`
-            of the working directory, or of its nearest parent that has one.
+        names: Module names, or paths that end in `.py`, or a single one. By default `modules` in
+            `pgflow.toml` of the working directory, or of its nearest parent that has one.
 
     Returns:
         The modules. Names are looked for beside `pgflow.toml` (or, without it, in the working
@@ -44,7 +44,8 @@ def load_modules(names: Sequence[str] | None = None) -> tuple[ModuleType, ...]:
     """
     settings = project_settings()
     root = settings.path.parent if settings else Path.cwd()
-    wanted = listed_modules(settings) if names is None else tuple(names)
+    given = (names,) if isinstance(names, str) else names
+    wanted = listed_modules(settings) if given is None else tuple(given)
     if not wanted:
         raise NoModules(_nothing_named(settings))
     _search(root)

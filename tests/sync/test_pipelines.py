@@ -382,6 +382,14 @@ def test_several_targets_run_one_by_one(world: Any) -> None:
         "SELECT target, status FROM pgflow.runs WHERE pipeline = 'going' ORDER BY started_at"
     )
     assert history == [("w.good", "success"), ("w.bad", "failed"), ("w.late", "success")]
+    world.run("ALTER TABLE w.late ADD CHECK (id < 3)")
+    world.fill((1, "a", 1), (2, "b", 2), (3, "c", 3))
+    with pytest.raises(TargetsFailed) as caught:
+        going.sync()
+    first, bad, last = str(caught.value).split("\n  ")
+    assert first == "pipeline 'going' failed on w.bad, w.late:"
+    assert "w.bad" in bad
+    assert "w.late" in last
 
 
 def test_a_missing_table_or_bookkeeping_says_what_to_run(world: Any) -> None:
