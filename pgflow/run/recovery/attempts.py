@@ -90,7 +90,7 @@ class Attempts:
         """Make one attempt; None if another one is to follow."""
         try:
             with uncovered():
-                self.run.announce()
+                self._announce()
                 return self._once()
         except retries.FAILURES as error:
             delay = retries.delay(error, self.number, self.limit)
@@ -101,6 +101,14 @@ class Attempts:
         with uncovered():
             self._rest(delay, lost)
         return None
+
+    def _announce(self) -> None:
+        try:
+            self.run.announce()
+        except BaseException:
+            # An interrupt leaves the connection busy; the pool must not get it back like that.
+            stop(self.run.connection)
+            raise
 
     def _once(self) -> TargetResult:
         connection = self.run.connection
