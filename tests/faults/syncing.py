@@ -51,12 +51,15 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     # A shell that starts `make soak` in the background has it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Python's own work after a fork swallows what a signal's handler raises; so the signal waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     print("ready", flush=True)  # noqa: T201  # the answer
     for number, _ in enumerate(sys.stdin):
         pid = os.fork()
         if not pid:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
                 sync_for_ever(targets.pipelines, f"{seed} {number}", problems)
             finally:
                 os._exit(0)
