@@ -82,7 +82,7 @@ def _folded(target: TargetPreview) -> Iterator[str]:
     if target.plan.fallback is not None:
         yield from (
             "",
-            "If a constraint of the target is violated, all that is undone, and instead:",
+            "If keys repeat or a constraint is violated, all that is undone, and instead:",
         )
         yield from _statements(target.steps[first:])
     yield from ("", "</details>")

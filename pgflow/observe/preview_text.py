@@ -81,7 +81,7 @@ def target_lines(target: TargetPreview, *, statements: bool = True) -> Iterator[
     if target.plan.fallback is not None:
         yield _plain("")
         yield _plain(
-            f"{_INDENT}if a constraint of the target is violated, all that is undone, and instead:"
+            f"{_INDENT}if keys repeat or a constraint is violated, all that is undone, and instead:"
         )
         yield from _statements(target.steps[first:])
 

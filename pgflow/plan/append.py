@@ -55,7 +55,7 @@ def _careful(spec: SyncSpec) -> tuple[Statement, ...]:
         target_columns=spec.compare.value,
     )
     steps: list[Statement | None] = [
-        find_changes(spec, shape),
+        *find_changes(spec, shape),
         take_stock(spec, ("insert", "update")),
         None if proven else refuse_conflicts(spec),
         refuse_out_of_scope(spec, ("insert",)),

@@ -24,6 +24,7 @@ RESERVED = frozenset(
     {
         "pgflow_op",
         "pgflow_read",
+        "pgflow_live",
         "pgflow_collapsed",
         "pgflow_watermark",
         "pgflow_found",
@@ -91,10 +92,12 @@ class DeltaShape:
 
 
 #: Operations of target rows that the batch does not deliver.
-_UNDELIVERED = "('delete', 'undo', 'kept')"
+UNDELIVERED = ("delete", "undo", "kept")
+
+_UNDELIVERED = raw(str(UNDELIVERED))
 
 
-def find_changes(spec: SyncSpec, shape: DeltaShape) -> Statement:
+def find_changes(spec: SyncSpec, shape: DeltaShape) -> tuple[Statement, ...]:
     """Create the delta table.
 
     Args:
@@ -115,7 +118,7 @@ def find_changes(spec: SyncSpec, shape: DeltaShape) -> Statement:
         ctes=join(", ", ctes),
         branches=join("\nUNION ALL\n", branches),
     )
-    return Statement("read the source and find what is new, changed or gone", text)
+    return (Statement("read the source and find what is new, changed or gone", text),)
 
 
 _CHANGES = raw(
@@ -140,10 +143,10 @@ def changes_cte(spec: SyncSpec, shape: DeltaShape) -> Sql:
         "  ) AS compared WHERE pgflow_op IN ({changing})\n)",
         # Looked at once only, where keys are proved unique.
         how=raw("NOT MATERIALIZED" if spec.source.unique.value else "MATERIALIZED"),
-        op=_operation(shape),
-        columns=join(", ", _columns(spec, shape)),
+        op=operation(shape),
+        columns=join(", ", delta_columns(spec, shape)),
         kind=raw("FULL" if shape.deletes else "LEFT"),
-        target=_target(spec, shape),
+        target=target_rows(spec, shape),
         match=match(spec, "t", "b"),
         keep=shape.keep,
         changing=shape.changing,
@@ -154,9 +157,7 @@ def size_cte(spec: SyncSpec) -> Sql:
     """How many rows there are, and how many of them change something, where that is asked."""
     changing = raw("NULL")
     if not spec.source.unique.value:
-        changing = sql(
-            "(SELECT count(*) FROM changes WHERE pgflow_op NOT IN {u})", u=raw(_UNDELIVERED)
-        )
+        changing = sql("(SELECT count(*) FROM changes WHERE pgflow_op NOT IN {u})", u=_UNDELIVERED)
     return sql(
         "size AS MATERIALIZED (\n"
         "  SELECT count(*) AS delivered, {changing} AS changing FROM batch\n)",
@@ -175,7 +176,7 @@ def repeated_cte(spec: SyncSpec) -> Sql:
     return sql(
         template,
         keys=names(spec.keys.value),
-        undelivered=raw(_UNDELIVERED),
+        undelivered=_UNDELIVERED,
         of_batch=names(spec.keys.value, of="b"),
         match=match(spec, "b", "c"),
     )
@@ -208,7 +209,8 @@ _COUNT_TOGETHER = (
 )
 
 
-def _operation(shape: DeltaShape) -> Sql:
+def operation(shape: DeltaShape) -> Sql:
+    """Name what a row means: the operation of the first case that holds."""
     cases = (sql("WHEN {c} THEN {op}", c=c, op=raw(f"'{op}'")) for c, op in shape.cases)
     return sql(
         "CASE {cases}\n              ELSE {otherwise} END",
@@ -217,7 +219,8 @@ def _operation(shape: DeltaShape) -> Sql:
     )
 
 
-def _columns(spec: SyncSpec, shape: DeltaShape) -> list[Sql]:
+def delta_columns(spec: SyncSpec, shape: DeltaShape) -> list[Sql]:
+    """List what goes into the delta beside the operation."""
     columns: list[Sql] = []
     for column in spec.delivered:
         value = name("b", column)
@@ -233,7 +236,7 @@ def _columns(spec: SyncSpec, shape: DeltaShape) -> list[Sql]:
     return columns
 
 
-def _target(spec: SyncSpec, shape: DeltaShape) -> Sql:
+def target_rows(spec: SyncSpec, shape: DeltaShape) -> Sql:
     """The target's rows that take part, with the columns that are needed of them."""
     wanted = dict.fromkeys((*spec.keys.value, *shape.target_columns, *shape.carried))
     columns = names(list(wanted))

@@ -17,6 +17,7 @@ from pgflow.errors import (
     PgflowError,
     TooManyDeletes,
 )
+from pgflow.plan import counted
 from pgflow.plan.comparison import match
 from pgflow.plan.delta import DELTA, SAMPLE
 from pgflow.plan.samples import spell
@@ -28,7 +29,11 @@ Refusal = Callable[[Sequence[Row]], PgflowError | None]
 
 
 def take_stock(
-    spec: SyncSpec, operations: Sequence[str], *, counts: Mapping[str, str] | None = None
+    spec: SyncSpec,
+    operations: Sequence[str],
+    *,
+    counts: Mapping[str, str] | None = None,
+    passed: bool = False,
 ) -> Statement:
     """Count what the delta holds, and refuse a batch without keys or without rows.
 
@@ -36,6 +41,7 @@ def take_stock(
         spec: What is planned.
         operations: The operations that the mode's delta can hold.
         counts: Operations whose rows count as something in the result before they are written.
+        passed: Whether rows that stayed out of the delta were counted while they passed.
 
     Returns:
         A statement that tallies `read`, `collapsed`, `conflict`, and each operation by name.
@@ -53,11 +59,13 @@ def take_stock(
     if spec.options.max_delete_ratio is not None:
         columns.append(sql("(SELECT count(*) FROM {live}) AS live", live=_live(spec)))
     text = sql(
-        "SELECT max(pgflow_read) AS read, max(pgflow_collapsed) AS collapsed,\n"
+        "{passed}SELECT {read},\n"
         "       max(pgflow_watermark) AS watermark,\n"
         # A key that is NULL matches nothing, so its row is always taken for a new one.
         "       count(*) FILTER (WHERE pgflow_op = 'insert' AND ({has_null})) AS null_keys,\n"
         "       {columns}\n  FROM {delta}",
+        passed=counted.PASSED_BY if passed else Sql(),
+        read=counted.tallied(operations) if passed else _TALLIED,
         has_null=join(" OR ", (sql("{k} IS NULL", k=name(key)) for key in spec.keys.value)),
         columns=join(",\n       ", columns),
         delta=DELTA,
@@ -66,8 +74,13 @@ def take_stock(
         "count what was found, and check the batch",
         text,
         tallies=True,
+        instead=(counted.MET_TWICE,) if passed else (),
         refuses=partial(_refuse_batch, spec),
     )
+
+
+#: What the delta's own row says of the batch.
+_TALLIED = raw("max(pgflow_read) AS read, max(pgflow_collapsed) AS collapsed")
 
 
 def _live(spec: SyncSpec) -> Sql:

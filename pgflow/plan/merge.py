@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pgflow.plan import writes
 from pgflow.plan.comparison import missing
+from pgflow.plan.counted import counts_in_passing, find_and_count, found_unique
 from pgflow.plan.delta import DeltaShape, find_changes
 from pgflow.plan.first_load import first_load
 from pgflow.plan.guards import (
@@ -49,29 +50,34 @@ def plan_upsert(spec: SyncSpec, written: tuple[str, ...], stamps: Mapping[str, S
     Returns:
         The plan, with the careful one as fallback of the fast one.
     """
-    careful = _careful(spec, written, stamps)
+    careful = Plan(spec.target.label, spec.mode, statements=_steps(spec, written, stamps))
     fast = first_load(spec, {**loaded(spec), **stamps})
+    if fast is None and counts_in_passing(spec, _shape(spec)):
+        fast = _steps(found_unique(spec), written, stamps, counting=True)
     if fast is None:
         return careful
     return Plan(spec.target.label, spec.mode, statements=fast, fallback=careful)
 
 
-def _careful(spec: SyncSpec, written: tuple[str, ...], stamps: Mapping[str, Sql]) -> Plan:
+def _steps(
+    spec: SyncSpec, written: tuple[str, ...], stamps: Mapping[str, Sql], *, counting: bool = False
+) -> tuple[Statement, ...]:
     stamped = {**loaded(spec), **hash_stamp(spec, ""), **stamps}
+    find = find_and_count if counting else find_changes
     steps: list[Statement | None] = [
-        find_changes(spec, _shape(spec)),
-        take_stock(spec, _operations(spec)),
+        *find(spec, _shape(spec)),
+        take_stock(spec, _operations(spec), passed=counting),
         None if spec.source.unique.value else refuse_conflicts(spec),
         refuse_out_of_scope(spec, ("insert", "update")),
         None if spec.source.unique.value else writes.collapse(spec, ("insert", "update", "stale")),
         count_skipped("stale") if _orders(spec) else None,
-        writes.analyze(),
+        writes.analyze(spec),
         _update(spec, written, {**stamped, **hash_stamp(spec, "d"), **_alive(spec)}),
         writes.insert(spec, ("insert",), stamped),
         _delete(spec),
         writes.remember_read(spec),
     ]
-    return Plan(spec.target.label, spec.mode, statements=tuple(s for s in steps if s is not None))
+    return tuple(step for step in steps if step is not None)
 
 
 def _operations(spec: SyncSpec) -> tuple[str, ...]:
@@ -147,7 +153,13 @@ def _update(
     assignments = {column: name("d", column) for column in columns}
     if not columns and not _alive(spec):
         return None
-    return writes.update(spec, "update", {**assignments, **stamps}, purpose="update changed rows")
+    return writes.update(
+        spec,
+        "update",
+        {**assignments, **stamps},
+        reads=[*columns, *hash_stamp(spec, "d")],
+        purpose="update changed rows",
+    )
 
 
 def _delete(spec: SyncSpec) -> Statement | None:
@@ -165,5 +177,6 @@ def _delete(spec: SyncSpec) -> Statement | None:
         "delete",
         stamps,
         counts="deleted",
+        reads=(),
         purpose="mark rows that the source lacks as deleted",
     )

@@ -122,6 +122,7 @@ class SourceShape:
         unique: Whether no two of its rows share a merge key, and what proves it.
         reads_target: Whether it reads the target itself.
         cheap: Whether it is a whole table, which costs less to read again than to keep.
+        estimated_rows: The planner's estimate of its rows, or None.
         stage: The stage that `relation` is, if the rows are put into one first.
         selected: Whether SQL delivers its columns, which names them; not so rows and files.
     """
@@ -133,6 +134,7 @@ class SourceShape:
     )
     reads_target: bool = False
     cheap: bool = False
+    estimated_rows: int | None = None
     stage: Stage | None = None
     selected: bool = True
 

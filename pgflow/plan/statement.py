@@ -53,6 +53,8 @@ class Statement:
             Columns named otherwise are kept for `when=` and for the watermark.
         refuses: Turns returned rows into the error that stops the run; no rows, no error.
         when: Runs only if one of these tallied numbers is greater than zero; empty: always.
+        instead: The plan's fallback takes over if one of these tallied numbers is greater than
+            zero.
         feed: Where the rows of a `COPY ... FROM STDIN` come from; None for other statements.
         details: Whether what it returns is kept in the run's details, under this subject.
         warns: Turns returned rows into what the run wants its reader to know.
@@ -67,6 +69,7 @@ class Statement:
     tallies: bool = False
     refuses: Callable[[Sequence[Row]], PgflowError | None] | None = None
     when: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
     feed: Feed | None = None
     details: str = ""
     warns: Callable[[Sequence[Row]], Sequence[str]] | None = None
@@ -105,8 +108,9 @@ class Plan:
             the source's rows into a stage, and look at them there.
         statements: In order; all of them run in one transaction.
         fallback: Run instead, from the start, when a statement meets a row that violates a
-            unique or not-null constraint: a fast plan that lets the target's own constraints
-            check the batch falls back to one that can name the offending keys.
+            unique or not-null constraint, or says that it must be: a fast plan that lets the
+            target's own constraints check the batch, or only counts, falls back to one that can
+            name the offending keys.
         hazards: What an operator should know before running it.
     """
 

@@ -25,9 +25,11 @@ def collapse(spec: SyncSpec, operations: Sequence[str]) -> Statement:
     return Statement("keep one of several identical rows", text, when=("collapsed",))
 
 
-def analyze() -> Statement:
+def analyze(spec: SyncSpec) -> Statement:
     """Give the planner the delta's size, so that small ones use the target's index."""
-    return Statement("tell the planner how small the delta is", sql("ANALYZE {d}", d=DELTA))
+    asked = names(["pgflow_op", *spec.keys.value])
+    text = sql("ANALYZE {delta} ({asked})", delta=DELTA, asked=asked)
+    return Statement("tell the planner how small the delta is", text)
 
 
 def insert(
@@ -98,6 +100,7 @@ def update(
     counts: str | None = "updated",
     only: Sql | None = None,
     also: Sequence[str] = (),
+    reads: Sequence[str] | None = None,
 ) -> Statement:
     """Update target rows that the delta names.
 
@@ -109,6 +112,7 @@ def update(
         counts: What each row counts as.
         only: A further condition on `t`.
         also: More operations of the delta.
+        reads: The columns of `d` that the new values use beside the keys; None for any.
     """
     operations = (operation, *also)
     text = sql(
@@ -118,7 +122,7 @@ def update(
             ", ",
             (sql("{c} = {v}", c=name(column), v=value) for column, value in assignments.items()),
         ),
-        rows=_rows(spec, operations),
+        rows=_rows(spec, operations, reads),
         match=match(spec, "t", "d"),
         only=in_scope(spec, only),
     )
@@ -130,7 +134,7 @@ def delete(spec: SyncSpec, operation: str, *, purpose: str, only: Sql | None = N
     text = sql(
         "DELETE FROM {target} AS t USING {rows} AS d\n WHERE {match}{only}",
         target=spec.target.relation,
-        rows=_rows(spec, [operation]),
+        rows=_rows(spec, [operation], ()),
         match=match(spec, "t", "d"),
         only=in_scope(spec, only),
     )
@@ -143,10 +147,15 @@ def remember_read(spec: SyncSpec) -> Statement | None:
     return remember(spec, raw("pgflow_watermark"), source)
 
 
-def _rows(spec: SyncSpec, operations: Sequence[str]) -> Sql:
-    """Rows of the delta by merge key: the target is visited in order, not page by random page."""
+def _rows(spec: SyncSpec, operations: Sequence[str], reads: Sequence[str] | None) -> Sql:
+    """Rows of the delta by merge key: the target is visited in order, not page by random page.
+
+    Only with what is used of them: they are sorted and joined as whole rows.
+    """
+    columns = raw("*") if reads is None else names([*dict.fromkeys((*spec.keys.value, *reads))])
     return sql(
-        "(SELECT * FROM {delta} WHERE pgflow_op IN ({ops}) ORDER BY {keys})",
+        "(SELECT {columns} FROM {delta} WHERE pgflow_op IN ({ops}) ORDER BY {keys})",
+        columns=columns,
         delta=DELTA,
         ops=_literals(operations),
         keys=names(spec.keys.value),

@@ -266,30 +266,38 @@ _CALLED = re.compile(r'([\w$]+|"(?:[^"]|"")+")\(')
 
 
 def is_cheap(session: Session, source: Sql) -> bool:
-    """Tell whether a source is whole tables that give the same rows each time in one statement.
+    """Tell whether a source is whole tables that give the same rows each time in one statement."""
+    return rows_if_cheap(session, source) is not None
+
+
+def rows_if_cheap(session: Session, source: Sql) -> int | None:
+    """Estimate the rows of a source that gives the same ones each time in one statement.
 
     Args:
         session: The session.
         source: The source.
 
     Returns:
-        False as soon as it filters, joins, sorts, aggregates, or calls anything volatile.
+        The planner's estimate. None where the source is not just whole tables: as soon as it
+        filters, joins, sorts, aggregates, or calls anything volatile.
     """
-    explain = sql("EXPLAIN (FORMAT JSON, COSTS OFF, VERBOSE) SELECT * FROM {r} AS s", r=source)
+    explain = sql("EXPLAIN (FORMAT JSON, VERBOSE) SELECT * FROM {r} AS s", r=source)
     plan = session.run(explain, "look how the source is read").rows[0]["QUERY PLAN"]
     nodes = list(_nodes(plan))
     if any(node["Node Type"] not in _SCANS or _NOT_WHOLE.intersection(node) for node in nodes):
-        return False
+        return None
+    rows = int(nodes[0]["Plan Rows"])
     texts = [json.dumps(node, default=str) for node in nodes]
     called = {n.strip('"').replace('""', '"') for text in texts for n in _CALLED.findall(text)}
     if not called:
-        return True
+        return rows
     text = sql(
         "SELECT EXISTS (SELECT FROM pg_proc WHERE provolatile = 'v'"
         " AND proname = ANY ({n}::text[])) AS found",
         n=bind(sorted(called), "functions"),
     )
-    return not session.run(text, "look for volatile functions").rows[0]["found"]
+    volatile = session.run(text, "look for volatile functions").rows[0]["found"]
+    return None if volatile else rows
 
 
 def reads(session: Session, relation: Sql, target: str) -> bool:

@@ -29,6 +29,10 @@ _OF_THE_TEXT = ("0A", "21", "22", "25", "2F", "38", "39", "42", "P0", "XX")
 Feeder = Callable[[Session, Statement], Answer]
 
 
+class _GaveWay(Exception):  # no error: the other plan goes on
+    """A fast plan has met what only its fallback can tell more about."""
+
+
 @dataclass
 class Execution:
     """What a plan did.
@@ -87,7 +91,7 @@ class Execution:
 def execute(
     session: Session, plan: Plan, observer: Observer, run: RunStarted, feeder: Feeder | None = None
 ) -> Execution:
-    """Execute a plan, or its fallback where the fast one meets a constraint.
+    """Execute a plan, or its fallback where the fast one meets a constraint or gives way.
 
     Args:
         session: The session, in the run's transaction.
@@ -110,6 +114,8 @@ def execute(
         try:
             with session.connection.begin_nested():
                 return _execute(session, plan, prepared, observer, run)
+        except _GaveWay:
+            pass
         except StatementFailed as error:
             if error.sqlstate not in _CONSTRAINTS:
                 raise
@@ -188,6 +194,8 @@ def _run(
         observer.executing(run, statement)
         answer = _answer(session, statement, feeder)
         observer.executed(run, statement, max(0, answer.count))
+        if any((answer.rows[0][n] or 0) > 0 for n in statement.instead):
+            raise _GaveWay
         if statement.reports is not None:
             done.take(statement.reports(answer.rows))
         if statement.refuses is not None:

@@ -157,8 +157,14 @@ def _with_source(session: Session, spec: SyncSpec, source: Sql) -> SyncSpec:
     found = catalogue.source_columns(session, spec.target.label, fields)
     check_types(spec, found.misfits)
     reads_target = spec.mode == "truncate" and catalogue.reads(session, source, spec.target.label)
-    cheap = catalogue.is_cheap(session, source)
-    shape = SourceShape(source, found.columns, reads_target=reads_target, cheap=cheap)
+    rows = catalogue.rows_if_cheap(session, source)
+    shape = SourceShape(
+        source,
+        found.columns,
+        reads_target=reads_target,
+        cheap=rows is not None,
+        estimated_rows=rows,
+    )
     return replace(spec, source=shape)
 
 

@@ -64,7 +64,7 @@ def leave(session: Session, before: dict[str, str]) -> None:
         raw(
             "DROP TABLE IF EXISTS pg_temp.pgflow_delta, pg_temp.pgflow_stage,"
             " pg_temp.pgflow_unlinked, pg_temp.pgflow_rejected, pg_temp.pgflow_versions,"
-            " pg_temp.pgflow_changed"
+            " pg_temp.pgflow_changed, pg_temp.pgflow_passed"
         ),
         "drop the temporary tables",
     )

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from pgflow.errors import InstantTooEarly
+from pgflow.plan import counted
 from pgflow.testing import assert_scd2
 from tests.sync import models
 
@@ -322,6 +323,24 @@ ENDINGS: dict[str, dict[str, Any]] = {
 def test_scd2_is_what_the_model_says(world: Any, ending: str) -> None:
     """Whatever batches come, the history is the model's, and consistent."""
     check(world, Histories, world.table(), PLAIN, {"mode": "scd2", **ENDINGS[ending]})
+
+
+COUNTED: dict[str, tuple[type[Syncs], dict[str, Any]]] = {
+    "merge": (Upserts, {"mode": "merge", "handle_deletes": None}),
+    "merge, soft deletes": (Upserts, {"mode": "merge", "handle_deletes": "soft"}),
+    "scd1": (Upserts, {"mode": "scd1", "handle_deletes": None}),
+    **{f"scd2, {ending}": (Histories, {"mode": "scd2", **ENDINGS[ending]}) for ending in ENDINGS},
+}
+
+
+@pytest.mark.parametrize("which", COUNTED)
+def test_what_is_counted_in_passing_is_what_the_model_says(
+    world: Any, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """The plan for large tables without a key does the same as the one for small ones."""
+    monkeypatch.setattr(counted, "pays", lambda spec, shape: True)
+    machine, options = COUNTED[which]
+    check(world, machine, world.table(), PLAIN, options)
 
 
 @pytest.mark.parametrize("confirmations", [False, True])

@@ -117,6 +117,7 @@ def _close(spec: SyncSpec, event: Sql, deletes: bool) -> Statement:
         also=("delete",) if deletes else (),
         counts="closed",
         only=_current(spec),
+        reads=("pgflow_op", event_column(spec)),
         purpose="close the versions that end",
     )
 
@@ -143,6 +144,7 @@ def _confirm(spec: SyncSpec, event: Sql) -> Statement:
         seen(spec, event),
         counts=None,
         only=_current(spec),
+        reads=(event_column(spec),),
         purpose="keep when versions were delivered again",
     )
 

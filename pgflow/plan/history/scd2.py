@@ -8,6 +8,7 @@ from __future__ import annotations
 from pgflow.errors import InvalidOption
 from pgflow.plan import writes
 from pgflow.plan.comparison import missing
+from pgflow.plan.counted import counts_in_passing, find_and_count, found_unique
 from pgflow.plan.delta import DeltaShape, find_changes
 from pgflow.plan.first_load import first_load
 from pgflow.plan.guards import (
@@ -42,8 +43,10 @@ def plan(spec: SyncSpec) -> Plan:
     if spec.options.event_timestamp_column is not None:
         return scd2_events.plan(spec, _carried(spec))
     _refuse_confirmed(spec)
-    careful = Plan(spec.target.label, spec.mode, statements=_careful(spec))
+    careful = Plan(spec.target.label, spec.mode, statements=_steps(spec))
     fast = first_load(spec, {**loaded(spec), _from(spec): _at(spec)})
+    if fast is None and counts_in_passing(spec, _shape(spec)):
+        fast = _steps(found_unique(spec), counting=True)
     if fast is None:
         return careful
     return Plan(spec.target.label, spec.mode, statements=fast, fallback=careful)
@@ -60,22 +63,24 @@ def _refuse_confirmed(spec: SyncSpec) -> None:
         )
 
 
-def _careful(spec: SyncSpec) -> tuple[Statement, ...]:
+def _steps(spec: SyncSpec, *, counting: bool = False) -> tuple[Statement, ...]:
     proven = spec.source.unique.value
     deletes = _ends_missing(spec)
+    find = find_and_count if counting else find_changes
     steps: list[Statement | None] = [
-        find_changes(spec, _shape(spec)),
+        *find(spec, _shape(spec)),
         take_stock(
             spec,
             _OPERATIONS + (_DELETES if deletes else ()),
             counts={"delete": "deleted"} if deletes else None,
+            passed=counting,
         ),
         None if proven else refuse_conflicts(spec),
         refuse_out_of_scope(spec, ("insert", "update", "correct")),
         refuse_early(spec),
         refuse_overlap(spec),
         None if proven else writes.collapse(spec, ("insert", "update", "correct")),
-        writes.analyze(),
+        writes.analyze(spec),
         _undo(spec) if deletes else None,
         _correct(spec),
         _close(spec, deletes),
@@ -193,6 +198,7 @@ def _close(spec: SyncSpec, deletes: bool) -> Statement:
         also=("delete",) if deletes else (),
         counts="closed",
         only=_current(spec),
+        reads=(),
         purpose="close the versions that end",
     )
 

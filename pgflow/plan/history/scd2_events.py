@@ -56,7 +56,7 @@ def _careful(spec: SyncSpec, carried: tuple[str, ...]) -> tuple[Statement, ...]:
         None if spec.source.unique.value else refuse_conflicts(spec),
         refuse_out_of_scope(spec, ("insert", "update", "correct", "late", "several")),
         refuse_early(spec),
-        writes.analyze(),
+        writes.analyze(spec),
         find_reappearing(spec),
         drop_known(spec),
         refuse_far_ends(spec, ("late", "several")),
