@@ -8,16 +8,18 @@ changes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from sqlalchemy import Column, ForeignKey, MetaData, Table
 from sqlalchemy.sql.base import ColumnCollection, ReadOnlyColumnCollection
 from sqlalchemy.types import TypeEngine
 
-#: Puts one object back.
-Undo = Callable[[], None]
+#: A container, or a collection of columns, and what it held.
+Held: TypeAlias = tuple[Any, Any]
 _CONTAINERS = (dict, list, set)
+#: What most attributes are; nothing of theirs can change.
+_PLAIN = frozenset({type(None), bool, int, str, tuple})
 
 
 class Snapshot:
@@ -30,7 +32,7 @@ class Snapshot:
     def __init__(self, metadata: MetaData) -> None:
         self.metadata = metadata
         self._tables = list(metadata.tables.values())
-        self._undos = [_remember_object(metadata), *_remember_info(metadata)]
+        self._held = [*_hold(metadata), *_hold_info(metadata)]
         # Foreign keys whose target does not exist yet: a new table resolves them in passing.
         self._waiting = [
             (foreign_key, foreign_key.parent.type)
@@ -38,7 +40,7 @@ class Snapshot:
             if table not in metadata.tables
             for foreign_key in found
         ]
-        self._kept: list[Undo] = []
+        self._kept: list[Held] = []
         self._known: set[int] = set()
 
     def keep(self, tables: Iterable[Table] | None = None) -> None:
@@ -51,7 +53,7 @@ class Snapshot:
             # What was remembered first is what there was.
             if id(table) not in self._known:
                 self._known.add(id(table))
-                self._kept += _remember_table(table)
+                self._kept += _hold_table(table)
 
     def hand_over(self, outer: Snapshot) -> None:
         """Let the snapshot of an enclosing factory undo what this one could still undo."""
@@ -60,8 +62,8 @@ class Snapshot:
     def restore(self) -> None:
         """Bring the MetaData back to what it was."""
         gone = [table for table in self._tables if table.key not in self.metadata.tables]
-        for undo in (*reversed(self._kept), *self._undos):
-            undo()
+        for container, content in (*reversed(self._kept), *self._held):
+            _refill(container, content)
         self._register_foreign_keys(gone)
         for foreign_key, parent_type in self._waiting:
             foreign_key.__dict__.pop("column", None)
@@ -92,12 +94,12 @@ class Snapshot:
                 self._reset_type(foreign_key.parent, known)
 
 
-def _remember_info(owner: object) -> list[Undo]:
+def _hold_info(owner: object) -> list[Held]:
     """Remember an object's `info` and the containers nested in it, also inside dataclasses.
 
     The extension for views and functions keeps its objects in dataclasses of lists.
     """
-    undos: list[Undo] = []
+    held: list[Held] = []
     seen: set[int] = set()
     todo: list[Any] = [vars(owner).get("info", {})]
     while todo:
@@ -106,13 +108,13 @@ def _remember_info(owner: object) -> list[Undo]:
         if id(container) in seen:
             continue
         seen.add(id(container))
-        undos.append(_remember(container))
+        held.append((container, _copied(container)))
         if isinstance(container, dict):
             # Registries hold one plain value for each table: look at their types, of which few are.
             kinds = tuple(kind for kind in set(map(type, container.values())) if _can_change(kind))
             if kinds:
                 todo += [value for value in container.values() if isinstance(value, kinds)]
-    return undos
+    return held
 
 
 def _can_change(kind: type[Any]) -> bool:
@@ -123,50 +125,39 @@ def _can_change(kind: type[Any]) -> bool:
     return parameters is not None and not parameters.frozen and kind.__dictoffset__ != 0
 
 
-def _remember_table(table: Table) -> list[Undo]:
+def _hold_table(table: Table) -> list[Held]:
     """Remember a table with its columns, constraints, indexes and foreign keys."""
     parts: list[object] = [table, *table.columns, *table.constraints, *table.indexes]
     parts += [fk for column in table.columns for fk in column.foreign_keys]
-    return [*(_remember_object(part) for part in parts), *_remember_info(table)]
+    held = [each for part in parts for each in _hold(part)]
+    return held + _hold_info(table)
 
 
-def _remember_object(owner: object) -> Undo:
+def _hold(owner: object) -> list[Held]:
     """Remember an object's attributes, and what is in the containers among them."""
     state = dict(vars(owner))
-    inner = [_remember(v) for v in state.values() if isinstance(v, _CONTAINERS)]
-    inner += [
-        _remember_columns(value)
-        for value in state.values()
-        if isinstance(value, ColumnCollection) and not isinstance(value, ReadOnlyColumnCollection)
-    ]
-
-    def undo() -> None:
-        _refill(vars(owner), state)
-        for restore in inner:
-            restore()
-
-    return undo
+    held: list[Held] = [(vars(owner), state)]
+    for value in state.values():
+        if type(value) in _PLAIN:
+            continue
+        if isinstance(value, _CONTAINERS):
+            held.append((value, _copied(value)))
+        elif isinstance(value, ColumnCollection) and type(value) is not ReadOnlyColumnCollection:
+            held += _hold_columns(value)
+    return held
 
 
-def _remember_columns(columns: ColumnCollection[Any, Column[Any]]) -> Undo:
+def _hold_columns(columns: ColumnCollection[Any, Column[Any]]) -> list[Held]:
     """Remember a column collection, which keeps its state in slots."""
     names = [name for name in ColumnCollection.__slots__ if hasattr(columns, name)]
     state = {name: getattr(columns, name) for name in names}
-    inner = [_remember(v) for v in state.values() if isinstance(v, _CONTAINERS)]
-
-    def undo() -> None:
-        for name, value in state.items():
-            object.__setattr__(columns, name, value)
-        for restore in inner:
-            restore()
-
-    return undo
+    inner = [(v, _copied(v)) for v in state.values() if isinstance(v, _CONTAINERS)]
+    return [(columns, state), *inner]
 
 
-def _remember(container: Any) -> Undo:
-    """Remember what a dict, list or set holds; the container itself stays the same object."""
-    content = container.copy() if not isinstance(container, dict) else dict(container)
-    return lambda: _refill(container, content)
+def _copied(container: Any) -> Any:
+    """What a dict, list or set holds; the container itself stays the same object."""
+    return dict(container) if isinstance(container, dict) else container.copy()
 
 
 def _refill(container: Any, content: Any) -> None:
@@ -175,6 +166,9 @@ def _refill(container: Any, content: Any) -> None:
         dict.update(container, content)
     elif isinstance(container, list):
         container[:] = content
+    elif isinstance(container, ColumnCollection):
+        for name, value in content.items():
+            object.__setattr__(container, name, value)
     else:
         container.clear()
         container.update(content)
