@@ -10,9 +10,10 @@ from sqlalchemy import Column, MetaData
 
 from pgflow.declare.resource import SyncDefaults, sync_defaults
 from pgflow.declare.schedule import Schedule
+from pgflow.declare.spelling import spelt
 from pgflow.declare.table_class import TableClass, read_class
 from pgflow.emit.history import mark_mapped
-from pgflow.errors import InvalidColumn, MissingMetaData, TableError
+from pgflow.errors import InvalidBody, InvalidColumn, InvalidOption, MissingMetaData, TableError
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import SimpleTable, TableFactory
 from pgflow.observe.failure import Failure
@@ -93,6 +94,7 @@ def table(
     """
 
     def decorate(decorated: C) -> C:
+        _require_class(decorated)
         owner = decorated.__qualname__
         read = read_class(
             decorated,
@@ -108,10 +110,12 @@ def table(
 
     if cls is None:
         return decorate
+    _require_class(cls)
     read = read_class(cls, local_names=_names_around(sys._getframe(1)))
     return _declare(cls, read, TableFactory, _default_metadata(), None, None, None, None)
 
 
+@spelt
 def pipeline(
     *,
     target: Any = None,
@@ -167,6 +171,11 @@ def pipeline(
     """
 
     def decorate(function: Callable[..., Any]) -> Pipeline:
+        if isinstance(function, Pipeline):
+            raise InvalidBody(
+                f"{function!r} is a pipeline already. Give one pipeline several tables by "
+                "targets=[...], or write a function for each, which may call a third one."
+            )
         given = {**options, "mode": mode} if mode is not None else dict(options)
         return Pipeline(
             name or str(getattr(function, "__name__", "pipeline")),
@@ -192,6 +201,7 @@ def pipeline(
     return decorate
 
 
+@spelt
 def register_table(
     *,
     base: Any = None,
@@ -222,6 +232,7 @@ def register_table(
     """
 
     def decorate(decorated: C) -> C:
+        _require_class(decorated)
         owner = decorated.__qualname__
         home = _home(metadata, base, owner)
         if home is None:
@@ -238,6 +249,14 @@ def register_table(
     return decorate
 
 
+def _require_class(given: object) -> None:
+    if not isinstance(given, type):
+        raise InvalidOption(
+            f"a table is declared by a class, not by {given!r}: @pgflow.table(schema='warehouse') "
+            "stands above `class Customer:`."
+        )
+
+
 def _names_around(frame: Any) -> Mapping[str, object]:
     """Return the names of the function in which the decorated class stands."""
     return {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
@@ -250,7 +269,13 @@ def _default_metadata() -> MetaData:
 def _home(given: MetaData | None, base: Any, owner: str) -> MetaData | None:
     if base is None:
         return given
-    home: MetaData = base.metadata
+    home = getattr(base, "metadata", None)
+    if not isinstance(home, MetaData) or not hasattr(base, "registry"):
+        raise TableError(
+            f"{owner}: base={base!r} is no DeclarativeBase of SQLAlchemy, which has a MetaData and "
+            "a registry. Leave it out if the class is not to be mapped for the ORM.",
+            table=owner,
+        )
     if given is not None and given is not home:
         raise TableError(
             f"{owner}: base= has a MetaData of its own, and metadata= is another one. Give one of "
@@ -281,7 +306,7 @@ def _declare(
         home,
         read.spec.items,
         config=config,
-        plugins=None if plugins is None and not own else [*own, *(plugins or ())],
+        plugins=_with_keys(own, plugins),
         extra_plugins=extra_plugins,
         spec=read.spec,
     )
@@ -291,6 +316,15 @@ def _declare(
     declared.__table__ = factory.table
     declared.__factory__ = factory
     return cls
+
+
+def _with_keys(
+    own: Sequence[PluginSource], plugins: Sequence[PluginSource] | None
+) -> Sequence[PluginSource] | None:
+    """Put the plugin of the class's own keys first; what is no list is refused further on."""
+    if not own or (plugins is not None and not isinstance(plugins, (list, tuple))):
+        return plugins
+    return [*own, *(plugins or ())]
 
 
 def _require_key(

@@ -837,6 +837,18 @@ class UnknownRun(PgflowError, LookupError):
     """The history has no run of that id, or several whose ids begin like that."""
 
 
+class HistoryOutOfReach(PgflowError):
+    """The database that knows how pipelines have run cannot be reached; others may be.
+
+    Attributes:
+        pipelines: The names of the pipelines of which nothing is known.
+    """
+
+    def __init__(self, message: str, *, pipelines: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.pipelines = pipelines
+
+
 class ReadOnlyHistory(PgflowError):
     """Somebody tried to write the history of runs through its model; only runs write it."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import MetaData
 
 from pgflow import idents
 from pgflow.errors import DeclarationError
-from pgflow.resolve.config import Config
+from pgflow.resolve.config import Config, check_config
 from pgflow.resolve.context import FactoryContext
 from pgflow.resolve.explain import Explanation
 from pgflow.resolve.plugin import Plugin, check_pg_version, min_pg_version
@@ -67,6 +67,7 @@ class ResourceFactory:
         self.schemaname = None if schemaname is None else idents.truncate(schemaname)
         self.metadata = _checked(metadata)
         self.schema_items = list(schema_items)
+        check_config(config, type(self).__name__)
         self.config = Config.of(metadata) if config is None else config
         self.spec = spec
         self._validate()

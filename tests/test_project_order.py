@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from datetime import date
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, Text, column, select, table
@@ -132,6 +133,25 @@ def test_a_reader_comes_after_the_writer(source: object) -> None:
     assert names(ordered([report, raw])) == ["raw", "report"]
 
 
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("SELECT x.v, s.id FROM (WITH s AS (SELECT 1 AS v) SELECT * FROM s) x, s", ["s"]),
+        ("(WITH s AS (SELECT 1) SELECT * FROM s) UNION ALL SELECT * FROM s", ["s"]),
+        ("SELECT (WITH s AS (SELECT 1) TABLE s), q.id FROM (SELECT * FROM s) q", ["s"]),
+        ("WITH s AS (SELECT * FROM s) SELECT * FROM s", ["s"]),
+        ("WITH a AS (SELECT * FROM s), s AS (SELECT 1) SELECT * FROM a, s", ["s"]),
+        ("WITH RECURSIVE a AS (SELECT * FROM s), s AS (SELECT 1) SELECT * FROM a, s", []),
+        ("WITH s AS (SELECT 1) SELECT * FROM (WITH b AS (TABLE s) TABLE b) q, b", ["b"]),
+        ("SELECT * FROM s AS b FOR UPDATE OF b", ["s"]),
+    ],
+)
+def test_names_of_with_clauses_count_where_they_stand(source: str, reads: list[str]) -> None:
+    """A WITH clause inside a query hides no table outside it; an alias is no table."""
+    found = reading(pipeline("report", MetaData(), source)).relations
+    assert [name for _, _, name in found] == reads
+
+
 def test_whoever_reads_a_declared_view_reads_what_is_below_it() -> None:
     """Views on views, materialized ones, and those of SQLAlchemy's are seen through."""
     metadata = MetaData()
@@ -208,6 +228,24 @@ def test_a_declared_source_counts_where_the_function_may_leave_it_in_force() -> 
     ]
     raw = pipeline("raw", metadata)
     assert names(ordered([*made, raw])) == ["sql", "raw", "nothing"]
+
+
+def test_what_a_function_reads_by_its_connection_is_not_known() -> None:
+    """It may be any table, whatever SQL the function returns afterwards."""
+    metadata = MetaData()
+
+    def asks(source: Any, target: Any) -> str:
+        target.exec_driver_sql("SELECT max(id) FROM warehouse.raw")
+        return "SELECT 1 AS id, NULL AS v"
+
+    async def leaves_alone(source: Any, target: Any, /, *, limit: int = 1) -> str:
+        assert limit
+        return "SELECT 1 AS id, NULL AS v"
+
+    for body, known in ((asks, False), (leaves_alone, True)):
+        target = make_table(body.__name__, metadata)
+        made = Pipeline(body.__name__, target=target, mode="merge", body=body)
+        assert reading(made).known is known
 
 
 def test_sql_that_cannot_be_parsed_is_refused_where_it_is_declared() -> None:

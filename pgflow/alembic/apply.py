@@ -26,7 +26,7 @@ from pgflow.alembic.settings import current_settings
 from pgflow.alembic.snapshot import Snapshot
 from pgflow.connections.registry import Connectable, engine
 from pgflow.emit.references import check_references
-from pgflow.errors import TablesOutOfDate
+from pgflow.errors import DeclarationError, TablesOutOfDate
 
 #: Key of the advisory lock under which parallel calls wait for each other: `pgflow` in ASCII.
 _LOCK = 0x7067666C6F77
@@ -59,12 +59,14 @@ def create_all(metadata: MetaData, *, connection: Connection | Connectable = "de
             SQLAlchemy connection, in whose transaction it is done.
 
     Raises:
+        DeclarationError: This is no MetaData.
         UnknownReference: A foreign key points to a table that is not declared.
         ReferenceToHistory: A foreign key points to the merge key of an scd2 table.
         TablesOutOfDate: A table exists without columns that the metadata declares, or under the
             name that it had before; nothing is created then.
         DeclarationRefused: The server does not accept what is declared.
     """
+    _require_metadata(metadata)
     check_references(metadata)
     configure_metadata(metadata)
     with _transaction(connection) as conn:
@@ -77,6 +79,14 @@ def create_all(metadata: MetaData, *, connection: Connection | Connectable = "de
             _compare_and_create(conn, metadata)
         else:
             creation.run(conn, current_settings().owner or "")
+
+
+def _require_metadata(given: object) -> None:
+    if not isinstance(given, MetaData):
+        raise DeclarationError(
+            f"create_all() takes a MetaData, such as pgflow.metadata, not {given!r}. Every table "
+            "knows its own: Customer.__table__.metadata."
+        )
 
 
 def _is_there(conn: Connection, metadata: MetaData) -> bool:

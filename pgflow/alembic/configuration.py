@@ -13,7 +13,7 @@ from pgflow import bookkeeping
 from pgflow.alembic import comparator, offline, rendering
 from pgflow.alembic.schemas import register_schemas
 from pgflow.alembic.settings import read_migration_settings, use
-from pgflow.errors import NotAConfig
+from pgflow.errors import DeclarationError, NotAConfig
 from pgflow.resolve.config import Config
 
 #: Alembic takes plugins of this family into every autogenerate, and runs them by priority.
@@ -84,6 +84,17 @@ def configure(
                 raise
 
 
+def _several(given: object) -> tuple[MetaData, ...]:
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    for each in found:
+        if not isinstance(each, MetaData):
+            raise DeclarationError(
+                f"configure_metadata() takes a MetaData, such as pgflow.metadata, or several, not "
+                f"{each!r}."
+            )
+    return found
+
+
 def configure_metadata(
     metadata: MetaData | Iterable[MetaData], config: Config | AlembicConfig | None = None
 ) -> None:
@@ -98,9 +109,10 @@ def configure_metadata(
 
     Raises:
         NotAConfig: `config` is something else.
+        DeclarationError: `metadata` is.
     """
     given = _own_config(config, "configure_metadata")
-    for each in (metadata,) if isinstance(metadata, MetaData) else metadata:
+    for each in _several(metadata):
         own = Config.of(each) if given is None else given
         for schema in bookkeeping.wanted(each, own.utility_schema):
             moved_from = own.utility_schema_renamed_from if schema == own.utility_schema else None

@@ -30,6 +30,8 @@ from pgflow.alembic.operations import StepOp
 DEFAULT_SCHEMA = "public"
 
 _DIALECT = PGDialect()  # type: ignore[no-untyped-call]  # dialects are not typed
+# SQLAlchemy 2.0 doubles backslashes until it has asked a server, which has no need of it.
+_DIALECT._backslash_escapes = False
 
 
 @dataclass(frozen=True)

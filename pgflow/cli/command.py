@@ -11,6 +11,8 @@ import typer
 
 from pgflow.cli import signals
 from pgflow.cli.output import Output
+from pgflow.cli.registering import import_modules
+from pgflow.connections.settings import last_resort
 
 P = ParamSpec("P")
 
@@ -34,7 +36,11 @@ def command(function: Callable[Concatenate[Output, P], int]) -> Callable[..., No
     @functools.wraps(function)
     def wrapper(*, no_color: bool = False, debug: bool = False, **options: Any) -> None:
         output = Output(color=not no_color, debug=debug)
-        raise typer.Exit(run(output, functools.partial(function, output, **options)))
+        # A connection may be known to the project's modules alone.
+        further = functools.partial(import_modules, output, options.get("module"))
+        with last_resort(further):
+            code = run(output, functools.partial(function, output, **options))
+        raise typer.Exit(code)
 
     _add_shared_options(wrapper, function)
     return wrapper

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from pgflow.cli.command import command
-from pgflow.cli.options import Format, OutputFormat
+from pgflow.cli.options import Format, Modules, OutputFormat
 from pgflow.cli.output import Output
 
 InProject: TypeAlias = Annotated[
@@ -30,12 +30,16 @@ def add_commands(app: typer.Typer) -> None:
 @command
 def list_(
     output: Output,
+    module: Modules = None,
     format: OutputFormat = Format.text,  # noqa: A002  # the option's name
 ) -> int:
-    """List the known connections and where each is said; nothing is opened."""
+    """List the known connections and where each is said; nothing is opened.
+
+    The project's modules are imported for what they register.
+    """
     from pgflow.cli.connections import show_connections
 
-    return show_connections(output, as_json=format is Format.json)
+    return show_connections(output, module, as_json=format is Format.json)
 
 
 @connections.command("check")
@@ -43,14 +47,19 @@ def list_(
 def check(
     output: Output,
     name: Annotated[
-        str | None, typer.Argument(help="A connection; by default all.", show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", help="A connection; by default all.", show_default=False),
     ] = None,
+    module: Modules = None,
     format: OutputFormat = Format.text,  # noqa: A002  # the option's name
 ) -> int:
-    """Open connections, and say who answers."""
+    """Open connections, and say who answers.
+
+    The project's modules are imported for what they register.
+    """
     from pgflow.cli.connections import probe_connections
 
-    return probe_connections(output, name, as_json=format is Format.json)
+    return probe_connections(output, name, module, as_json=format is Format.json)
 
 
 @connections.command("set")
@@ -81,7 +90,7 @@ def set_(
 @command
 def remove(
     output: Output,
-    name: Annotated[str, typer.Argument(help="A connection.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A connection.", show_default=False)],
     project: InProject = False,
 ) -> int:
     """Take a connection out of ~/.pgflow/connections.toml."""

@@ -12,7 +12,7 @@ import typer
 
 from pgflow.cli.failures import OK
 from pgflow.cli.output import Output
-from pgflow.connections.dsn import read_dsn
+from pgflow.connections.dsn import is_dsn, read_dsn
 from pgflow.connections.entry_edits import remove_entry, set_entry
 from pgflow.connections.settings import (
     PROJECT_FILE,
@@ -78,8 +78,11 @@ def remove_connection(output: Output, name: str, *, project: bool) -> int:
         project: Whether the project's file is meant and not the user's.
 
     Raises:
+        typer.BadParameter: A URL was given, which is not repeated, as it may hold a password.
         UnknownConnection: The file does not have it; the error says who has.
     """
+    if is_dsn(name):
+        raise typer.BadParameter("that is a URL; give the connection's name alone.")
     path = _path(project)
     edit = remove_entry(path, name, private=not project)
     if not edit.existed:

@@ -10,18 +10,26 @@ from sqlalchemy import Connection, text
 
 from pgflow.cli.failures import OK, UNUSABLE, sentence
 from pgflow.cli.output import Output
-from pgflow.connections.dsn import read_dsn
-from pgflow.connections.registry import describe, describe_open, engine
-from pgflow.connections.settings import find_entry, known_names, mentions
+from pgflow.cli.registering import import_modules
+from pgflow.connections.dsn import is_dsn, read_dsn
+from pgflow.connections.registry import (
+    describe,
+    describe_open,
+    engine,
+    registered,
+    registered_url,
+)
+from pgflow.connections.settings import find_entry, mentions
 from pgflow.errors import PgflowError
 from pgflow.observe.listing import Listing
 
 _WRAPPING = frozenset({"said by", "leads to", "instead of", "where"})
 
 
-def show_connections(output: Output, *, as_json: bool) -> int:
+def show_connections(output: Output, modules: Sequence[str] | None, *, as_json: bool) -> int:
     """Write every known connection, where it is said and where it leads; open none."""
-    found = [_entry(name, places) for name, places in mentions().items()]
+    import_modules(output, modules)
+    found = [_entry(name, places) for name, places in _places().items()]
     if as_json:
         output.json(found)
     elif found:
@@ -37,13 +45,16 @@ def show_connections(output: Output, *, as_json: bool) -> int:
     return OK
 
 
-def probe_connections(output: Output, name: str | None, *, as_json: bool) -> int:
+def probe_connections(
+    output: Output, name: str | None, modules: Sequence[str] | None, *, as_json: bool
+) -> int:
     """Open one connection or all, and say who answers.
 
     Returns:
         `UNUSABLE` if one of them cannot be opened.
     """
-    names = list(known_names()) if name is None else [name]
+    import_modules(output, modules)
+    names = list(_places()) if name is None else [name]
     answers = [_probe(each) for each in names]
     if as_json:
         output.json(answers)
@@ -53,15 +64,25 @@ def probe_connections(output: Output, name: str | None, *, as_json: bool) -> int
         output.note("no connection is known")
     for answer in answers:
         if answer["error"]:
-            output.error(f"{answer['name']}: {answer['error']}")
+            told = repr(answer["name"]) in answer["error"]
+            output.error(answer["error"] if told else f"{answer['name']}: {answer['error']}")
     return UNUSABLE if any(answer["error"] for answer in answers) else OK
+
+
+def _places() -> dict[str, tuple[str, ...]]:
+    """Every known name, and the places that have it; what code says comes first."""
+    found = dict(mentions())
+    for name, place in registered().items():
+        found[name] = (place, *found.get(name, ()))
+    return dict(sorted(found.items()))
 
 
 def _entry(name: str, places: Sequence[str]) -> dict[str, Any]:
     """The first place decides; what the others say of the name is not read."""
     place, *others = places
     try:
-        url = read_dsn(find_entry(name).dsn, place).url
+        said = name in registered()
+        url = registered_url(name) if said else read_dsn(find_entry(name).dsn, place).url
         leads_to = url.render_as_string(hide_password=True)
     except PgflowError as error:
         leads_to = f"cannot be used: {error}"
@@ -70,7 +91,9 @@ def _entry(name: str, places: Sequence[str]) -> dict[str, Any]:
 
 def _probe(name: str) -> dict[str, Any]:
     begun = time.perf_counter()
-    answer = {"name": name, "server": "", "where": "", "seconds": 0.0, "error": ""}
+    # A URL is shown as where it leads: it may hold a password.
+    label = "the given url" if is_dsn(name) else name
+    answer = {"name": label, "server": "", "where": "", "seconds": 0.0, "error": ""}
     try:
         found = engine(name)
         answer["where"] = str(describe(found))

@@ -28,11 +28,13 @@ def add_commands(app: typer.Typer) -> None:
 @command
 def forget(
     output: Output,
-    table: Annotated[str, typer.Argument(help="A table, with its schema.", show_default=False)],
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A table, with its schema.", show_default=False)
+    ],
     key: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY]",
+            metavar="KEY",
             help="column=value for each column; of a key of one column its value is enough.",
             show_default=False,
         ),
@@ -77,7 +79,7 @@ def forget(
 @command
 def evolve(
     output: Output,
-    name: Annotated[str, typer.Argument(help="A pipeline.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A pipeline.", show_default=False)],
     module: Modules = None,
     param: Parameters = None,
     config: Annotated[
@@ -109,7 +111,8 @@ def evolve(
 def show_quarantine(
     output: Output,
     name: Annotated[
-        str | None, typer.Argument(help="A pipeline; by default all.", show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", help="A pipeline; by default all.", show_default=False),
     ] = None,
     module: Modules = None,
     limit: Annotated[int, typer.Option(min=1, help="How many rows at most.")] = 20,
@@ -136,7 +139,8 @@ def show_quarantine(
 def purge_quarantine(
     output: Output,
     name: Annotated[
-        str | None, typer.Argument(help="A pipeline; by default all.", show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", help="A pipeline; by default all.", show_default=False),
     ] = None,
     module: Modules = None,
     older_than: Annotated[

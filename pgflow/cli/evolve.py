@@ -89,7 +89,8 @@ def _grown(pipeline: Any, given: Mapping[str, object]) -> list[tuple[Any, Schema
     modes = {target.sync_target.options.schema_mode for target in pipeline.sync_targets}
     if "evolve" not in modes:
         raise CannotEvolve(
-            f"pipeline {pipeline.name!r} does not ask for it: give it schema_mode='evolve'."
+            f"pipeline {pipeline.name!r} takes no columns that its source gains: give it "
+            "schema_mode='evolve'."
         )
     return found
 

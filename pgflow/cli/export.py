@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pgflow.cli.failures import OK
@@ -24,6 +28,9 @@ _WRITERS: Mapping[str, Callable[[Sequence[Definition], Place], Mapping[str, str]
 }
 
 
+_BEGIN = re.compile(r'^BEGIN = datetime\.fromisoformat\("([-+:.\dT]+)"\)', re.MULTILINE)
+
+
 def export_schedules(
     output: Output,
     scheduler: str,
@@ -31,6 +38,7 @@ def export_schedules(
     modules: Sequence[str] | None,
     directory: Path,
     *,
+    since: datetime | None,
     force: bool,
 ) -> int:
     """Write the schedules of pipelines as another scheduler reads them.
@@ -41,6 +49,8 @@ def export_schedules(
         names: Pipelines; all that have a schedule if there are none.
         modules: What `--module` said.
         directory: Where to; made if it is not there.
+        since: What fired before is not made up for. By default what a file that is written over
+            says, or now.
         force: Whether files that are there are written over.
 
     Raises:
@@ -50,7 +60,8 @@ def export_schedules(
     project = Project.load(modules or None)
     chosen = project.select(names) if names else project.in_order
     given = definitions(chosen)
-    files = _WRITERS[scheduler](given, _place(modules))
+    place = replace(_place(modules), written=directory.resolve())
+    files = _WRITERS[scheduler](given, replace(place, begin=since or _begun(directory)))
     known = tuple(name for name in files if (directory / name).exists())
     if known and not force:
         raise FilesExist(
@@ -69,8 +80,26 @@ def export_schedules(
     return OK
 
 
+def _begun(directory: Path) -> datetime:
+    """Return since when Airflow has made up for what was missed: it is to go on where it is."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        found = _BEGIN.search((directory / "pgflow_dags.py").read_text(encoding="utf-8"))
+        if found:
+            return datetime.fromisoformat(found[1])
+    return datetime.now(UTC)
+
+
 def _place(modules: Sequence[str] | None) -> Place:
     settings = project_settings()
     directory = Path.cwd() if settings is None else Path(settings.path).parent
     command = shutil.which("pgflow", path=str(Path(sys.executable).parent)) or "pgflow"
-    return Place(directory.resolve(), command, tuple(modules or ()))
+    there = directory.resolve()
+    return Place(there, command, tuple(_seen_from(there, each) for each in modules or ()))
+
+
+def _seen_from(directory: Path, module: str) -> str:
+    """Return a module as it is called in the project's directory; files may be said from here."""
+    if not module.endswith(".py"):
+        return module
+    path = Path(module).resolve()
+    return str(path.relative_to(directory) if path.is_relative_to(directory) else path)

@@ -51,7 +51,12 @@ def _named() -> tuple[Any, ...]:
         )
     from pgflow.resolve.discovery import installed_extensions
 
-    return installed_extensions(named)
+    try:
+        return installed_extensions(named)
+    except ExtensionError as error:
+        raise ExtensionError(
+            f"{settings.path}: extensions names {named!r}, but {error}", extensions=error.extensions
+        ) from error.__cause__
 
 
 def _commands(app: Any) -> list[str]:

@@ -11,6 +11,7 @@ from pgflow.errors import (
     CannotExport,
     DeclarationError,
     EmbeddedServerFailed,
+    HistoryOutOfReach,
     InvalidInstant,
     InvalidPosition,
     MalformedDsn,
@@ -63,6 +64,7 @@ _UNUSABLE = (
     CannotExport,
     DeclarationError,
     EmbeddedServerFailed,
+    HistoryOutOfReach,
     MalformedDsn,
     MalformedSettings,
     MissingQueue,
@@ -118,17 +120,32 @@ def sentence(error: BaseException) -> str:
     Args:
         error: What was raised.
     """
+    if isinstance(error, TargetsFailed):
+        return _of_targets(error)
     if isinstance(error, PgflowError):
         return "\n".join([str(error), *getattr(error, "__notes__", ())])
     original = getattr(error, "orig", None)
     if isinstance(original, Exception):  # SQLAlchemy's wrapper repeats statement and values
         what = str(original).strip()
-        return f"the database cannot be reached: {what}" if _is_refused_connection(error) else what
+        if not _is_refused_connection(error):
+            return what
+        where = "".join(f" ({note})" for note in getattr(original, "__notes__", ())[:1])
+        return f"the database cannot be reached{where}: {what}"
     # Whatever else comes out of a command was raised in the user's code, or is a bug.
     from pgflow.project.modules import in_words, user_place
 
     place = user_place(error)
     return in_words(error) + (f"\n  at {place}" if place else "")
+
+
+def _of_targets(error: TargetsFailed) -> str:
+    """Say what went wrong on each target as it is said of a single one."""
+    from pgflow.observe.failure import in_one
+    from pgflow.run.result import SyncResult
+
+    if not isinstance(error.result, SyncResult):
+        return str(error)
+    return in_one(error.result, lambda target: sentence(target.error or error))
 
 
 def _is_refused_connection(error: BaseException) -> bool:

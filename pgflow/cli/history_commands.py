@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from pgflow.cli.command import command
-from pgflow.cli.durations import moment, span
+from pgflow.cli.durations import moment, read_moment, read_span, span
 from pgflow.cli.options import Format, Modules, OutputFormat
 from pgflow.cli.output import Output
 
@@ -38,6 +38,21 @@ class HistoryGroup(TyperGroup):
         ctx.allow_extra_args, ctx.allow_interspersed_args = False, True
         return super().parse_args(ctx, args)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Leave NAME out of the usage of a command below: it does not stand before its name."""
+        params = super().get_params(ctx)
+        return (
+            params
+            if ctx.command is self
+            else [p for p in params if p.param_type_name != "argument"]
+        )
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Write a line for the history itself, and one for what is below it."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] [NAME]")
+        below = "|".join(self.commands)
+        formatter.write_usage(ctx.command_path, f"{below} [OPTIONS] ...", prefix="   or: ")
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command, or show the history."""
         if ctx.invoked_subcommand is None:
@@ -54,7 +69,6 @@ history = typer.Typer(
     cls=HistoryGroup,
     invoke_without_command=True,
     rich_markup_mode=None,
-    subcommand_metavar="| COMMAND [ARGS]...",
 )
 
 Connections: TypeAlias = Annotated[
@@ -77,7 +91,8 @@ Schema: TypeAlias = Annotated[
     ),
 ]
 Name: TypeAlias = Annotated[
-    str | None, typer.Argument(help="A pipeline; by default all.", show_default=False)
+    str | None,
+    typer.Argument(metavar="NAME", help="A pipeline; by default all.", show_default=False),
 ]
 
 
@@ -102,6 +117,7 @@ def show_history(
         typer.Option(
             metavar="AGO|INSTANT",
             help="Only runs that began since: 12h, 7d, or 2013-01-02T00:00:00Z.",
+            callback=read_moment,
             show_default=False,
         ),
     ] = None,
@@ -154,7 +170,10 @@ def prune(
     older_than: Annotated[
         str,
         typer.Option(
-            metavar="AGE", help="How long ago a run must have ended: 90d, 12w.", show_default=False
+            metavar="AGE",
+            help="How long ago a run must have ended: 90d, 12w.",
+            callback=read_span,
+            show_default=False,
         ),
     ],
     name: Name = None,

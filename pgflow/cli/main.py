@@ -21,7 +21,7 @@ from pgflow.cli import (
     signals,
 )
 from pgflow.cli.command import command, run
-from pgflow.cli.durations import moment
+from pgflow.cli.durations import moment, read_moment
 from pgflow.cli.options import (
     All,
     Continue,
@@ -38,6 +38,7 @@ from pgflow.cli.options import (
     parameters,
 )
 from pgflow.cli.output import Output
+from pgflow.cli.usage import UsageGroup
 
 app = typer.Typer(
     name="pgflow",
@@ -45,6 +46,7 @@ app = typer.Typer(
     "with pgflow init in an empty directory. The help of each command ends with examples.",
     epilog="Exit codes: 0 all good, 1 a run failed, 2 wrong usage, 3 a declaration, module or "
     "connection cannot be used, 130 interrupted, 143 terminated.",
+    cls=UsageGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -141,7 +143,9 @@ def list_(
 @command
 def explain(
     output: Output,
-    name: Annotated[str, typer.Argument(help="A pipeline or a table.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A pipeline or a table.", show_default=False)
+    ],
     module: Modules = None,
     format: OutputFormat = Format.text,  # noqa: A002  # the option's name
 ) -> int:
@@ -258,6 +262,7 @@ def retry(
         typer.Option(
             metavar="AGO|INSTANT",
             help="Only runs that began since: 12h, 7d, or 2013-01-02T00:00:00Z.",
+            callback=read_moment,
             show_default=False,
         ),
     ] = None,

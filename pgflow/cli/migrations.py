@@ -12,7 +12,7 @@ from pgflow.cli.options import Format, Modules, OutputFormat
 from pgflow.cli.output import Output
 
 Database: TypeAlias = Annotated[
-    str, typer.Argument(metavar="[CONNECTION]", help="A connection's name, or a URL.")
+    str, typer.Argument(metavar="CONNECTION", help="A connection's name, or a URL.")
 ]
 Shadow: TypeAlias = Annotated[
     str | None,
@@ -55,7 +55,9 @@ def add_commands(app: typer.Typer) -> None:
 @command
 def init(
     output: Output,
-    directory: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path(),
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="Where to; made if it is not there.")
+    ] = Path(),
     url: Annotated[
         str | None,
         typer.Option(
@@ -193,7 +195,9 @@ def tenants_status(
 @command
 def tenants_upgrade(
     output: Output,
-    revision: Annotated[str, typer.Argument(help="Up to which revision.")] = "head",
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="Up to which revision.")
+    ] = "head",
     connection: Annotated[
         str, typer.Option(metavar="NAME|URL", help="Which database.")
     ] = "default",
@@ -213,7 +217,9 @@ def tenants_upgrade(
 @command
 def tenants_downgrade(
     output: Output,
-    revision: Annotated[str, typer.Argument(help="Down to which revision.", show_default=False)],
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="Down to which revision.", show_default=False)
+    ],
     connection: Annotated[
         str, typer.Option(metavar="NAME|URL", help="Which database.")
     ] = "default",
@@ -233,7 +239,9 @@ def tenants_downgrade(
 @command
 def tenants_add(
     output: Output,
-    name: Annotated[str, typer.Argument(help="The new tenant's schema.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The new tenant's schema.", show_default=False)
+    ],
     connection: Annotated[
         str, typer.Option(metavar="NAME|URL", help="Which database.")
     ] = "default",

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,11 +47,11 @@ class Output:
         self.line(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
     def listing(self, listing: Listing) -> None:
-        """Write a listing: styled on a terminal, else as aligned text that is never cut off."""
-        if self.color and _is_terminal(sys.stdout):
+        """Write a listing: laid out for a terminal, else as aligned text that is never cut off."""
+        if _is_terminal(sys.stdout):
             from rich.console import Console
 
-            listing.show(Console(file=sys.stdout))
+            listing.show(Console(file=sys.stdout, color_system=self._colors, highlight=False))
         else:
             self.line(str(listing))
 
@@ -76,7 +76,9 @@ class Output:
     def error(self, text: str, cause: BaseException | None = None) -> None:
         """Write a sentence about a failure, and in debug mode the traceback before it."""
         if self.debug and cause is not None:
-            self.note("".join(traceback.format_exception(cause)).rstrip())
+            from pgflow.connections.secrets import conceal
+
+            self.note(conceal(_traceback(cause)))  # it quotes the lines of the user's own code
         self.note(f"pgflow: {text}")
         if not self.debug and cause is not None and _has_more_to_say(cause):
             self.note("  --debug shows the traceback")
@@ -88,7 +90,24 @@ class Output:
             return None
         from rich.console import Console
 
-        return Console(stderr=True, color_system="auto" if self.color else None)
+        return Console(stderr=True, color_system=self._colors)
+
+    @property
+    def _colors(self) -> Literal["auto"] | None:
+        """What rich may style with: whatever the terminal can, or nothing at all."""
+        return "auto" if self.color else None
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback of an error; of several targets that failed, one for each."""
+    from pgflow.errors import TargetsFailed
+
+    targets = getattr(error.result, "targets", ()) if isinstance(error, TargetsFailed) else ()
+    failed = [each for each in targets if each.error is not None]
+    if len(failed) < 2:
+        return "".join(traceback.format_exception(error)).rstrip()
+    told = [f"{each.target}: {''.join(traceback.format_exception(each.error))}" for each in failed]
+    return "\n".join(told).rstrip()
 
 
 def _has_more_to_say(error: BaseException) -> bool:

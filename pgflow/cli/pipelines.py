@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pgflow import idents
@@ -17,10 +17,14 @@ from pgflow.errors import InvalidSource, UnknownTable
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import TableFactory
 from pgflow.observe.listing import Listing
-from pgflow.observe.preview_text import lines
+from pgflow.observe.preview import Preview
+from pgflow.observe.preview_text import HINT, Line, brief_lines, lines
 from pgflow.project.contents import label, path
 from pgflow.project.project import Project, names_of, parameters
 from pgflow.project.reading import reading, writes
+
+#: What a listing of pipelines tells of those that have it.
+_DETAILS = ("reads", "schedule", "tags", "parameters")
 
 
 def list_project(
@@ -71,12 +75,26 @@ def preview_pipelines(
         output.json([preview.to_dict() for preview in previews])
     elif style is PreviewFormat.markdown:
         output.line("\n\n".join(preview.to_markdown() for preview in previews))
+    elif previews:
+        output.styled(_preview_lines(previews, verbose=verbose))
     else:
-        for number, preview in enumerate(previews):
-            if number:
-                output.line()
-            output.styled(lines(preview, True if verbose else None))
+        output.note("nothing to preview: no pipeline fits what you asked for.")
     return OK if all(preview.ok for preview in previews) else FAILED
+
+
+def _preview_lines(previews: Sequence[Preview], *, verbose: bool) -> Iterator[Line]:
+    """Write one preview as it is written everywhere; of several, in short, the statements apart."""
+    if len(previews) == 1:
+        yield from lines(previews[0], verbose or None)
+        return
+    for number, preview in enumerate(previews):
+        if verbose:
+            yield from ([(("", ""),)] if number else [])
+            yield from lines(preview, verbose=True)
+        else:
+            yield from brief_lines(preview)
+    if previews and not verbose:
+        yield HINT
 
 
 def named_factories(project: Project, name: str) -> list[tuple[str, Any]]:
@@ -151,7 +169,7 @@ def _describe_table(table: TableFactory, project: Project) -> dict[str, Any]:
 
 
 def _pipeline_listing(described: Sequence[dict[str, Any]]) -> Listing:
-    headings = ("pipeline", "targets", "modes", "reads", "schedule", "parameters", "description")
+    headings = ("pipeline", "targets", "modes", *_DETAILS, "description")
     rows = tuple(
         (
             each["name"],
@@ -159,14 +177,19 @@ def _pipeline_listing(described: Sequence[dict[str, Any]]) -> Listing:
             ",".join(each["modes"]),
             ",".join([*each["reads"], *([] if each["reads_known"] else ["?"])]),
             each["schedule"] or "",
+            ",".join(each["tags"]),
             ",".join(each["parameters"]),
             each["description"],
         )
         for each in described
     )
-    wrapping = frozenset({"description"})
-    minor = ("description", "reads", "modes")
-    return Listing(headings, rows, faint=frozenset(headings[3:]), minor=minor, wrapping=wrapping)
+    return Listing(
+        headings,
+        rows,
+        faint=frozenset({*_DETAILS, "description"}),
+        below=("modes", *_DETAILS, "targets"),
+        wrapping=frozenset({"description"}),
+    )
 
 
 def _table_listing(described: Sequence[dict[str, Any]]) -> Listing:
@@ -179,4 +202,5 @@ def _table_listing(described: Sequence[dict[str, Any]]) -> Listing:
         )
         for each in described
     )
-    return Listing(("table", "columns", "primary key", "pipelines"), rows, frozenset({"columns"}))
+    headings = ("table", "columns", "primary key", "pipelines")
+    return Listing(headings, rows, frozenset({"columns"}), below=("pipelines", "primary key"))

@@ -22,7 +22,9 @@ watermark = typer.Typer(
     help="Show and move how far pipelines have read.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Name: TypeAlias = Annotated[str, typer.Argument(help="A pipeline.", show_default=False)]
+Name: TypeAlias = Annotated[
+    str, typer.Argument(metavar="NAME", help="A pipeline.", show_default=False)
+]
 Schema: TypeAlias = Annotated[str, typer.Option(help="Where pgflow's own tables are.")]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
@@ -40,7 +42,8 @@ def add_commands(app: typer.Typer) -> None:
 def show_watermark(
     output: Output,
     name: Annotated[
-        str | None, typer.Argument(help="A pipeline; by default all.", show_default=False)
+        str | None,
+        typer.Argument(metavar="NAME", help="A pipeline; by default all.", show_default=False),
     ] = None,
     module: Modules = None,
     connection: Connection = None,
@@ -92,6 +95,7 @@ def set_watermark(
     value: Annotated[
         str,
         typer.Argument(
+            metavar="VALUE",
             help="A value of the incremental column, times without a zone being in UTC; 'now' for "
             "a snapshot, a horizon or a slot.",
             show_default=False,
@@ -195,7 +199,7 @@ def backfill(
 @command
 def tracking(
     output: Output,
-    table: Annotated[str, typer.Argument(help="schema.table", show_default=False)],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="schema.table", show_default=False)],
     column: Annotated[str, typer.Option(help="The column that holds transactions.")] = "xid",
     undo: Annotated[bool, typer.Option("--undo", help="What takes it away again.")] = False,
 ) -> int:

@@ -11,8 +11,11 @@ from pgflow.cli.failures import FAILED, OK
 from pgflow.cli.history import connection_of
 from pgflow.cli.output import Output
 from pgflow.connections.registry import connect
+from pgflow.connections.settings import project_settings
 from pgflow.observe.listing import Listing
 from pgflow.observe.report import instant
+from pgflow.project.modules import listed_modules
+from pgflow.project.project import Project
 from pgflow.run.erasing.quarantine import RejectedRow, purge_quarantine, read_quarantine
 
 
@@ -36,9 +39,14 @@ def show_quarantine(
         connection: The connection to ask; by default that of the pipeline, else `default`.
         schema: Where pgflow's own tables are.
         as_json: Whether to write JSON.
+
+    Raises:
+        UnknownPipeline: There is no row of that name, and the project has no such pipeline.
     """
     with connect(connection or connection_of(name, modules) or "default") as live:
         rows = read_quarantine(live, name, limit, schema)
+    if name and not rows and (modules or listed_modules(project_settings())):
+        Project.load(modules or None).pipeline(name)
     if as_json:
         output.json([row.to_dict() for row in rows])
     elif rows:
@@ -103,4 +111,4 @@ def _listing(rows: Sequence[RejectedRow]) -> Listing:
         )
         for row in rows
     )
-    return Listing(headings, cells, wrapping=frozenset({"row"}))
+    return Listing(headings, cells, below=("check", "target"), wrapping=frozenset({"row"}))

@@ -117,7 +117,11 @@ def _listing(wanted: Sequence[Repeat]) -> Listing:
                 )
             )
     return Listing(
-        headings, tuple(rows), faint=frozenset({"parameters"}), wrapping=frozenset({"error"})
+        headings,
+        tuple(rows),
+        faint=frozenset({"parameters"}),
+        below=("parameters", "failed", "target"),
+        wrapping=frozenset({"error"}),
     )
 
 

@@ -96,13 +96,13 @@ def _run(
             seconds = pause(schedule, error, tried)
             if seconds is None:
                 break
-            output.error(f"{firing}: {sentence(error)}", error)
+            output.error(_told(str(firing), firing.pipeline, error), error)
             output.note(f"{firing}: again in {seconds:g} s")
             time.sleep(seconds)
             tried += 1
             error = _fire(output, turn.pipeline, firing, progress, more)
         if error is not None:
-            return _failed(output, str(firing), error)
+            return _failed(output, str(firing), error, firing.pipeline)
     return OK
 
 
@@ -131,6 +131,14 @@ def _show(output: Output, turn: Turn) -> None:
         output.note(f"{turn.pipeline.name}: {turn.why}")
 
 
-def _failed(output: Output, name: str, error: Exception) -> int:
-    output.error(f"{name}: {sentence(error)}", error)
+def _failed(output: Output, name: str, error: Exception, pipeline: str | None = None) -> int:
+    output.error(_told(name, pipeline or name, error), error)
     return exit_code(error)
+
+
+def _told(name: str, pipeline: str, error: Exception) -> str:
+    """Put a name before an error, which may begin with the pipeline's."""
+    text = sentence(error)
+    for own in (f"{pipeline}: ", f"pipeline {pipeline!r}: "):
+        text = text.removeprefix(own)
+    return f"{name}: {text}"

@@ -145,22 +145,43 @@ def run_due(
 @command
 def export(
     output: Output,
-    scheduler: Annotated[Scheduler, typer.Argument(help="Whose definitions.", show_default=False)],
+    scheduler: Annotated[
+        Scheduler,
+        typer.Argument(metavar="SCHEDULER", help="Whose definitions.", show_default=False),
+    ],
     names: Names = None,
     module: Modules = None,
     directory: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to write them.")
     ] = Path(),
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INSTANT",
+            help="For Airflow: what fired before this instant is not made up for. By default now, "
+            "or what the file says that --force writes over.",
+            callback=read_instant,
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write over files that are there.")
     ] = False,
 ) -> int:
     """Write schedules for another scheduler.
 
-    The files hold names of pipelines and the project's directory, and nothing secret.
+    The files hold names and schedules of pipelines, and nothing secret.
     """
     from pgflow.cli.export import export_schedules
 
+    if since and scheduler is not Scheduler.airflow:
+        raise typer.BadParameter(f"--since is for Airflow; {scheduler.value} begins when started.")
     return export_schedules(
-        output, scheduler.value, tuple(names or ()), module, directory, force=force
+        output,
+        scheduler.value,
+        tuple(names or ()),
+        module,
+        directory,
+        since=instant(since) if since else None,
+        force=force,
     )

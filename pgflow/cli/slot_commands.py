@@ -43,7 +43,7 @@ def list_slots(
 @command
 def create_slots(
     output: Output,
-    name: Annotated[str, typer.Argument(help="A pipeline.", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A pipeline.", show_default=False)],
     module: Modules = None,
     param: Parameters = None,
     unlimited_wal: Annotated[

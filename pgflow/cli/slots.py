@@ -32,7 +32,8 @@ def show_slots(output: Output, connection: str | None, schema: str, *, as_json: 
     if as_json:
         output.json([each.to_dict() for each in found])
     elif found:
-        output.listing(Listing(_HEADINGS, tuple(_row(each) for each in found)))
+        below = ("read", "database", "pipeline", "kept")
+        output.listing(Listing(_HEADINGS, tuple(_row(each) for each in found), below=below))
     else:
         output.note("the server has no slot of pgflow's")
     return OK

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from pgflow.cli import signals
+from pgflow.cli.accounts import NOT_RUN, account, status
 from pgflow.cli.failures import exit_code, first_reason, sentence
 from pgflow.cli.output import Output
-from pgflow.errors import TargetsFailed
 from pgflow.factories.pipeline import Pipeline
 from pgflow.observe.progress import LineProgress, TerminalProgress, title
 from pgflow.observe.rehearsal import rehearsal_listing
@@ -19,8 +19,8 @@ from pgflow.observe.report import result_listing
 from pgflow.project.batch import Batch, Chosen, OnFailure, Outcome
 from pgflow.project.crew import run_batch
 from pgflow.project.repeats import narrowed
-from pgflow.run.events import Observer, RunStarted
-from pgflow.run.result import SyncResult, TargetResult
+from pgflow.run.events import Observer
+from pgflow.run.result import SyncResult
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Order:
 def sync_pipelines(output: Output, order: Order, *, as_json: bool) -> int:
     """Run pipelines, write what they did, and say what went wrong."""
     if not order.chosen and not as_json:
-        output.note("nothing to run: no pipeline is such.")
+        output.note("nothing to run: no pipeline fits what you asked for.")
         return 0
     with watching(output) as progress:
         batch = _run(order, progress)
-    results = [(each, _told(each, order)) for each in batch.outcomes]
+    results = [(each, account(each, dry_run=order.dry_run)) for each in batch.outcomes]
     if as_json:
         output.json([_plain(outcome, result) for outcome, result in results])
     else:
-        _write(output, order, results)
+        _write(output, order, [result for _, result in results])
     for outcome in batch.failed:
         if outcome.error is not None:
             output.error(_culprit(outcome.name, sentence(outcome.error)), outcome.error)
@@ -64,6 +64,12 @@ def sync_pipelines(output: Output, order: Order, *, as_json: bool) -> int:
             output.error(f"{outcome.name} was not run, because {outcome.because} failed.")
     if batch.interrupt is not None:
         output.error(_interruption(batch))
+    elif left := [e.name for e in batch.outcomes if e.status == NOT_RUN and e.because is None]:
+        were = "was" if len(left) == 1 else "were"
+        output.error(
+            f"{', '.join(left)} {were} not run: after a failure nothing more begins. --continue "
+            "goes on with what does not depend on it."
+        )
     return _exit_code(batch)
 
 
@@ -114,45 +120,10 @@ def _exit_code(batch: Batch) -> int:
     return first_reason(exit_code(error) for error in stopped)
 
 
-def _told(outcome: Outcome, order: Order) -> SyncResult | None:
-    """What is known of a pipeline's runs; None if none was begun.
-
-    Targets that failed before their run began were seen by nobody; the error tells of them.
-    """
-    if outcome.result is not None:
-        return outcome.result
-    error, pipeline = outcome.error, outcome.chosen.pipeline
-    told: object = error.result if isinstance(error, TargetsFailed) else None
-    results = {target.target: target for target in outcome.seen.results}
-    if isinstance(told, SyncResult):
-        results = {target.target: target for target in told.targets} | results
-    if outcome.status == "running":
-        results |= {run.target: _running(run) for run in outcome.seen.open.values()}
-    if not results and outcome.status == "failed" and isinstance(error, Exception):
-        failure = pipeline.failure(error)
-        results = {failure.target: failure}
-    if not results:
-        return None
-    return _summed(pipeline.name, order, tuple(results.values()))
-
-
-def _running(run: RunStarted) -> TargetResult:
-    """A run that an interrupt could not end: it ends with the process."""
-    return TargetResult(target=run.target, mode=run.mode, run_id=run.run_id, status="running")
-
-
-def _summed(name: str, order: Order, targets: Sequence[TargetResult]) -> SyncResult:
-    seconds = sum(target.seconds for target in targets)
-    return SyncResult.of(name, tuple(targets), seconds, order.dry_run)
-
-
-def _write(
-    output: Output, order: Order, results: Sequence[tuple[Outcome, SyncResult | None]]
-) -> None:
-    done = [result for _, result in results if result is not None]
+def _write(output: Output, order: Order, results: Sequence[SyncResult]) -> None:
     show = rehearsal_listing if order.dry_run else result_listing
-    output.listing(show(done, [each.name for each, r in results if r is None]))
-    for result in done:
+    output.listing(show(results))
+    for result in results:
         if result.returned:
             told = ", ".join(f"{name}={value}" for name, value in result.returned.items())
             output.line(f"{result.pipeline} returned {told}")
@@ -160,21 +131,16 @@ def _write(
         output.note("dry run: everything was rolled back")
 
 
-def _plain(outcome: Outcome, result: SyncResult | None) -> dict[str, Any]:
-    if result is None:
-        told = {"because": outcome.because} if outcome.because is not None else {}
-        return {"pipeline": outcome.name, "status": outcome.status, **told}
-    status = outcome.status if outcome.status == "running" else _status(result)
-    return {**result.to_dict(), "status": status, "returned": dict(result.returned)}
-
-
-def _status(result: SyncResult) -> str:
-    return "success" if result.ok else "failed"
+def _plain(outcome: Outcome, result: SyncResult) -> dict[str, Any]:
+    because = {"because": outcome.because} if outcome.because is not None else {}
+    told = {"status": status(result), "returned": dict(result.returned)}
+    return {**result.to_dict(), **told, **because}
 
 
 def _culprit(name: str, text: str) -> str:
     """Put the pipeline's name before a message that does not begin with it."""
-    return text if text.startswith((name, f"pipeline {name!r}")) else f"{name}: {text}"
+    said = text.startswith((f"{name}:", f"{name} ->", f"pipeline {name!r}"))
+    return text if said else f"{name}: {text}"
 
 
 def _interruption(batch: Batch) -> str:

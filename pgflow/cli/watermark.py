@@ -51,7 +51,8 @@ def show_watermarks(
         output.json([each.to_dict() for each in found])
     elif found:
         rows = tuple(_row(each) for each in found)
-        output.listing(Listing(_HEADINGS, rows, faint=frozenset({"scope"})))
+        faint, below = frozenset({"scope"}), ("by", "kind", "column", "moved", "target", "scope")
+        output.listing(Listing(_HEADINGS, rows, faint=faint, below=below))
     else:
         output.note(f"no watermark{f' of {name!r}' if name else ''} is there yet")
     return OK

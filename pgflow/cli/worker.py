@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -102,7 +105,7 @@ def run_worker(
         once: Whether to end when the queue is empty.
     """
     project = Project.load(modules or None)
-    queue = posting.queue
+    queue, diary = posting.queue, _Diary(output)
     worker = Worker(
         project.in_order,
         queue,
@@ -110,20 +113,50 @@ def run_worker(
         grace=grace,
         pulse=Pulse(heartbeat),
         once=once,
-        tell=output.note,
-        observer=partial(LineProgress, output.note),
+        tell=diary.tell,
+        observer=partial(LineProgress, diary.tell),
     )
     posting.reach()
     queue.check()
-    output.note(f"working on {len(worker.names)} schedules: {', '.join(worker.names)}")
-    return asyncio.run(_Shift(output, worker, grace).run())
+    diary.tell(f"working on {len(worker.names)} schedules: {', '.join(worker.names)}")
+    with diary.of("pgflow.schedule"), diary.of("pgflow.observe"):
+        return asyncio.run(_Shift(diary, worker, grace).run())
+
+
+class _Diary(logging.Handler):
+    """Writes lines with their time, as a worker's output is read days later."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.WARNING)
+        self._output = output
+
+    def tell(self, text: str) -> None:
+        """Write a line, after the local time with its distance from UTC."""
+        self._output.note(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write what a logger says."""
+        self.tell(self.format(record))
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Write also what a logger says, unless the project has said where that goes."""
+        logger = logging.getLogger(name)
+        if logger.hasHandlers():
+            yield
+            return
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
 
 
 class _Shift:
     """A worker at work, with the signals that end it."""
 
-    def __init__(self, output: Output, worker: Worker, grace: float) -> None:
-        self._output = output
+    def __init__(self, diary: _Diary, worker: Worker, grace: float) -> None:
+        self._diary = diary
         self._worker = worker
         self._grace = grace
         self._told = 0
@@ -146,7 +179,7 @@ class _Shift:
         self._told += 1
         self._code = signals.INTERRUPTED if number == signal.SIGINT else signals.TERMINATED
         if self._told == 1:
-            self._output.note(
+            self._diary.tell(
                 f"stopping: runs have {self._grace:g} s to end; another signal cancels them"
             )
             self._worker.stop()
@@ -154,12 +187,12 @@ class _Shift:
             self._leave_after(self._grace + _LAST)
         elif self._told == 2:
             self._cancelled = True
-            self._output.note(f"cancelling {cancel_runs()} runs")
+            self._diary.tell(f"cancelling {cancel_runs()} runs")
             self._leave_after(_LAST)
 
     def _leave_after(self, seconds: float) -> None:
         asyncio.get_running_loop().call_later(seconds, self._leave)
 
     def _leave(self) -> None:
-        self._output.note("leaving behind what does not end; another worker takes it over")
+        self._diary.tell("leaving behind what does not end; another worker takes it over")
         os._exit(self._code)

@@ -24,6 +24,9 @@ _SECRETS = frozenset({"sslpassword", "oauth_client_secret", "scram_client_key", 
 _POSTGRES = re.compile(r"postgres(ql)?(\+\w+)?://")
 _KEY_VALUE = re.compile(r"\s*[a-z_]+\s*=")
 
+#: What was meant as one of these and is misspelt, such as `postgres//me:secret@host/x`.
+_MISSPELT = re.compile(r":[^@]*@|password\s*=", re.IGNORECASE)
+
 #: SQLAlchemy decodes the database's name since 2.1.
 _KEEPS_DATABASE_ENCODED = make_url("x:///%20").database == "%20"
 
@@ -49,7 +52,14 @@ class Target:
 
 
 def is_dsn(text: str) -> bool:
-    """Tell a connection string from a connection's name."""
+    """Tell a connection string from a connection's name.
+
+    A misspelt one is none's name either: errors repeat names, and it may hold a password.
+    """
+    return _is_readable(text) or _MISSPELT.search(text) is not None
+
+
+def _is_readable(text: str) -> bool:
     return "://" in text or _KEY_VALUE.match(text) is not None
 
 
@@ -70,7 +80,7 @@ def read_dsn(dsn: str | URL, origin: str = "the given url") -> Target:
     if isinstance(dsn, URL):
         return _target(dsn) if _is_postgres(dsn) else Target(dsn)
     text = dsn.strip()
-    if not is_dsn(text):
+    if not _is_readable(text):
         raise _malformed(origin, "is neither a URL nor key=value words")
     match = _POSTGRES.match(text)
     if "://" in text and not match and not _KEY_VALUE.match(text):

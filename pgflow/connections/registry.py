@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from pgflow.connections.dsn import Target, is_dsn, read_dsn
-from pgflow.connections.settings import find_entry
-from pgflow.errors import BadCredentials, MalformedDsn, NotAConnection
+
+# Whoever asks for an engine may ask here where it leads.
+from pgflow.connections.places import Description as Description
+from pgflow.connections.places import describe as describe
+from pgflow.connections.places import describe_open as describe_open
+from pgflow.connections.places import known_as, tell_place
+from pgflow.connections.settings import find_entry, search_further
+from pgflow.errors import BadCredentials, MalformedDsn, NotAConnection, UnknownConnection
 
 #: What names a database: a connection's name, a connection string, a URL or an engine.
 Connectable: TypeAlias = str | URL | Engine
@@ -35,46 +40,10 @@ _EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
-class Description:
-    """Where an engine leads, without anything secret.
-
-    Attributes:
-        dialect: The kind of database, such as `postgresql`.
-        host: The host, several separated by commas, or the socket's directory; None if not given.
-        port: The port or ports; None if not given.
-        database: The database's name; None if not given.
-        user: The user's name; None if not given.
-        service: The entry of libpq's service file that says the rest, or None.
-    """
-
-    dialect: str
-    host: str | None
-    port: str | None
-    database: str | None
-    user: str | None
-    service: str | None = None
-
-    def __str__(self) -> str:
-        hosts = self.host.split(",") if self.host else []
-        ports = self.port.split(",") if self.port else []
-        pairs = zip_longest(hosts, ports[: len(hosts)], fillvalue="")
-        where = ",".join(f"{host}:{port}" if port else host for host, port in pairs)
-        parts = [
-            f"database {self.database!r}" if self.database else self._unnamed,
-            f"at {where}" if where else "",
-            f"as {self.user}" if self.user else "",
-        ]
-        return f"{self.dialect} " + " ".join(part for part in parts if part)
-
-    @property
-    def _unnamed(self) -> str:
-        return f"service {self.service!r}" if self.service else "the default database"
-
-
-@dataclass(frozen=True)
 class _Registered:
     target: Connectable | None
     credentials: Credentials | None
+    place: str = ""
 
 
 _registered: dict[str, _Registered] = {}
@@ -96,18 +65,46 @@ def register(
             password, or a mapping of arguments for the driver.
 
     Raises:
-        BadCredentials: Credentials are given for an engine, which already knows how to connect.
+        BadCredentials: Credentials are given for an engine, which already knows how to connect,
+            or they are no function.
+        NotAConnection: The name is no text, or what it shall stand for is no database.
     """
+    if not isinstance(name, str) or not name or is_dsn(name):
+        raise NotAConnection(
+            f"register({type(name).__name__}): the first argument is the connection's name, such "
+            "as 'warehouse', the second one its URL."
+        )
+    check_connectable(url, f"register({name!r})")
+    _check_credentials(credentials)
     if isinstance(url, Engine):
         _refuse_credentials(credentials)
+    caller = sys._getframe(1)
+    place = f"register() in {caller.f_code.co_filename}:{caller.f_lineno}"
     with _guard:
-        _registered[name] = _Registered(url, credentials)
+        _registered[name] = _Registered(url, credentials, place)
 
 
 def unregister(name: str) -> None:
     """Forget what was registered for a name; nothing happens if nothing was."""
     with _guard:
         _registered.pop(name, None)
+
+
+def registered() -> dict[str, str]:
+    """Return the names that code has said the database of, and where it was said."""
+    return {name: each.place for name, each in _registered.items() if each.target is not None}
+
+
+def registered_url(name: str) -> URL:
+    """Return what a name was registered for, as it is written; nothing is started or opened.
+
+    Args:
+        name: One of those that `registered()` returns.
+    """
+    target = _registered[name].target
+    if isinstance(target, Engine):
+        return target.url
+    return read_dsn(target or "", f"register({name!r})").url
 
 
 def engine(
@@ -135,27 +132,34 @@ def engine(
         UnsetVariable: The entry uses a variable that is not set.
         BadCredentials: Credentials are given for an engine.
     """
+    _check_credentials(credentials)
     wanted = target if url is None else url
-    password = None
+    password = name = None
     origin = "the given url"
     if isinstance(wanted, str) and not is_dsn(wanted) and url is None:
-        registered = _registered.get(wanted, _Registered(None, None))
-        credentials = credentials or registered.credentials
+        name = wanted
+        said = _registered.get(wanted, _Registered(None, None))
+        credentials = credentials or said.credentials
         origin = f"register({wanted!r})"
-        if registered.target is not None:
-            wanted = registered.target
+        if said.target is not None:
+            wanted = said.target
         else:
-            entry = find_entry(wanted)
+            try:
+                entry = find_entry(wanted, also=registered())
+            except UnknownConnection:
+                if search_further():
+                    return engine(target, credentials=credentials)
+                raise
             wanted, password, origin = entry.dsn, entry.password, entry.origin
     if isinstance(wanted, Engine) and not wanted.dialect.is_async:
         _refuse_credentials(credentials)
-        return wanted
+        return _known(wanted, name)
     if not isinstance(wanted, (str, URL)):
         raise NotAConnection(_not_a_connection(wanted))
     found = _resolve(read_dsn(wanted, origin), origin)
     if password is not None:
         found = Target(found.url.set(password=password), found.secrets)
-    return _cached(found, credentials)
+    return _known(_cached(found, credentials), name)
 
 
 def connect(
@@ -179,50 +183,6 @@ def connect(
         sqlalchemy.exc.OperationalError: The server cannot be reached, or refuses.
     """
     return engine(target, url=url, credentials=credentials).connect()
-
-
-def describe(engine: Engine) -> Description:
-    """Say where an engine leads: host, database and user, never a password.
-
-    Args:
-        engine: Any engine.
-
-    Returns:
-        The description; `str()` of it is one line.
-    """
-    url = engine.url
-    return Description(
-        dialect=engine.dialect.name,
-        host=url.host or _words(url.query.get("host")),
-        port=str(url.port) if url.port else _words(url.query.get("port")),
-        database=url.database,
-        user=url.username,
-        service=_words(url.query.get("service")),
-    )
-
-
-def describe_open(connection: Connection) -> Description:
-    """Say where an open connection really leads, whoever said so: URL, service file or variable.
-
-    Args:
-        connection: A connection. Of databases other than PostgreSQL only the URL is known.
-
-    Returns:
-        The description, complete for PostgreSQL.
-    """
-    said = describe(connection.engine)
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, psycopg.Connection):
-        return said
-    info = driver.info
-    several = "," in (said.host or "")
-    return replace(
-        said,
-        host=said.host or info.host or None,
-        port=said.port if said.port or several else str(info.port),
-        database=info.dbname,
-        user=info.user,
-    )
 
 
 def driver_arguments(engine: Engine) -> dict[str, Any]:
@@ -276,8 +236,12 @@ def _not_a_connection(given: object) -> str:
     )
 
 
-def _words(value: str | tuple[str, ...] | None) -> str | None:
-    return ",".join(value) if isinstance(value, tuple) else value
+def _check_credentials(given: object) -> None:
+    if given is not None and not callable(given):
+        raise BadCredentials(
+            f"credentials= takes a function without arguments, not {type(given).__name__}: it is "
+            "asked for each new connection. A password that stays the same belongs into the URL."
+        )
 
 
 def _refuse_credentials(credentials: Credentials | None) -> None:
@@ -306,6 +270,12 @@ def _resolve(target: Target, origin: str) -> Target:
     return Target(server.url(url.database) if url.database else server.url())
 
 
+def _known(found: Engine, name: str | None) -> Engine:
+    if name is not None:
+        known_as(found, name)
+    return found
+
+
 def _cached(target: Target, credentials: Credentials | None) -> Engine:
     with _guard:
         found = _engines.get((target, credentials))
@@ -329,6 +299,7 @@ def _create(target: Target, credentials: Credentials | None) -> Engine:
     _made[created] = (target, credentials)
     if credentials is not None:
         event.listen(created, "do_connect", _asking(credentials))
+    tell_place(created)
     return created
 
 

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ PROJECT_FILE = "pgflow.toml"
 
 _VARIABLE = re.compile(r"(\$?)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PREFIX = "PGFLOW_DSN"
+
+#: What may be done before a name counts as unknown.
+_searches: list[Callable[[], object]] = []
 
 
 @dataclass(frozen=True)
@@ -198,11 +202,12 @@ def variable(name: str) -> str:
     return f"{_PREFIX}_{re.sub(r'[^A-Z0-9]', '_', name.upper())}"
 
 
-def find_entry(name: str) -> Entry:
+def find_entry(name: str, also: Mapping[str, str] | None = None) -> Entry:
     """Look a connection up.
 
     Args:
         name: Its name.
+        also: Names that are known elsewhere, and where, for the error.
 
     Returns:
         The entry of the first place that has it.
@@ -220,7 +225,30 @@ def find_entry(name: str) -> Entry:
         entry = file.entry(name)
         if entry is not None:
             return entry
-    raise _unknown(name)
+    raise _unknown(name, also or {})
+
+
+@contextmanager
+def last_resort(search: Callable[[], object]) -> Iterator[None]:
+    """Have something done, once, before a name counts as unknown.
+
+    Args:
+        search: Imports modules, for instance, which may register the name.
+    """
+    _searches.append(search)
+    try:
+        yield
+    finally:
+        if search in _searches:
+            _searches.remove(search)
+
+
+def search_further() -> bool:
+    """Do what was left to be done before a name counts as unknown; say whether anything was."""
+    if not _searches:
+        return False
+    _searches.pop()()
+    return True
 
 
 def known_names() -> dict[str, str]:
@@ -287,7 +315,7 @@ def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
 
 
-def _unknown(name: str) -> UnknownConnection:
+def _unknown(name: str, also: Mapping[str, str]) -> UnknownConnection:
     project = project_settings()
     user = user_settings()
     places = (
@@ -295,14 +323,15 @@ def _unknown(name: str) -> UnknownConnection:
         str(project.path) if project else f"{PROJECT_FILE} in {Path.cwd()} and above (none found)",
         str(user.path) if user else f"{user_path()} (no such file)",
     )
-    known = known_names()
+    known = {**known_names(), **also}
     near = difflib.get_close_matches(name, known, 1)
     nearest = near[0] if near else None
     hint = f" Did you mean {nearest!r} ({known[nearest]})?" if nearest else ""
     return UnknownConnection(
         f"No connection is called {name!r}. Looked at: {'; '.join(places)}.{hint} "
         f"Set {places[0].rpartition(' ')[2]}, or add [connections.{_key(name)}] with a dsn to one "
-        "of the files.",
+        "of the files. A connection of register() is known once the module that calls it is "
+        "imported.",
         name=name,
         places=places,
         nearest=nearest,

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from pgflow.declare.argument_names import check_connection_names, check_parameter_name
 from pgflow.declare.options import nearest
 from pgflow.errors import InvalidBody, InvalidParameter, MissingParameter
 
@@ -121,25 +122,32 @@ class Body:
         if not callable(function) or isinstance(function, type):
             raise InvalidBody(f"{label} is no function; a pipeline's body is {_FORMS}.")
         hints = _hints(function)
-        connections = 0
+        connections: list[inspect.Parameter] = []
         parameters: list[Parameter] = []
-        for item in inspect.signature(function).parameters.values():
+        for item in _signature(function, label):
             if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
                 raise InvalidBody(
                     f"{label} takes {item}, so its run parameters cannot be known; write {_FORMS}."
                 )
             if item.kind is not item.KEYWORD_ONLY and _is_connection(item, hints, parameters):
-                connections += 1
+                connections.append(item)
             elif item.name in _TAKEN:
                 raise InvalidBody(
                     f"{label} has a run parameter {item.name!r}, which sync() or preview() takes "
                     "itself, so that no value could reach the function. Rename the parameter."
                 )
             else:
+                check_parameter_name(item, hints, label)
                 parameters.append(_parameter(item, hints))
-        if connections > 2:
-            raise InvalidBody(f"{label} takes {connections} connections; write {_FORMS}.")
-        return cls(function, connections, tuple(parameters), inspect.iscoroutinefunction(function))
+        if len(connections) > 2:
+            raise InvalidBody(f"{label} takes {len(connections)} connections; write {_FORMS}.")
+        check_connection_names(connections, label)
+        return cls(
+            function,
+            len(connections),
+            tuple(parameters),
+            inspect.iscoroutinefunction(function),
+        )
 
 
 def bind_parameters(
@@ -177,6 +185,16 @@ def bind_parameters(
         value = given.get(p.name, p.default)
         values[p.name] = p.read(value) if isinstance(value, str) and p.type is not str else value
     return values
+
+
+def _signature(function: Callable[..., Any], label: str) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except ValueError:
+        raise InvalidBody(
+            f"{label} does not say which arguments it takes; write a function that calls it: "
+            f"{_FORMS}."
+        ) from None
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

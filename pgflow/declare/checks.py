@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Literal, Unpack, cast
 
 from pgflow import idents
 from pgflow.declare.data_check import DataCheck, Limits, Terms
+from pgflow.declare.spelling import spelt_class
 from pgflow.errors import InvalidCheck
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class NotNull(DataCheck):
     """The columns have a value in every row.
@@ -39,6 +41,7 @@ class NotNull(DataCheck):
         return self.columns
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class Unique(DataCheck):
     """No two rows of the batch have the same values in the columns; rows with a NULL pass.
@@ -63,6 +66,7 @@ class Unique(DataCheck):
         return self.columns
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class AcceptedValues(DataCheck):
     """A column has one of these values; NULL passes.
@@ -96,6 +100,7 @@ class AcceptedValues(DataCheck):
         return (self.column,)
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class Relationship(DataCheck):
     """Every row has its counterpart in another table; rows with a NULL pass.
@@ -137,6 +142,7 @@ class Relationship(DataCheck):
         return self.columns
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class RowCount(DataCheck):
     """The batch has so many rows, at least or at most, or about as many as that before.
@@ -192,6 +198,7 @@ class RowCount(DataCheck):
         )
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class Freshness(DataCheck):
     """The newest value of a column is not older than so long before the run.
@@ -235,6 +242,7 @@ class Freshness(DataCheck):
         return (self.column,)
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class SQLCheck(DataCheck):
     """A condition holds of every row; where it is NULL the row passes, as with CHECK.
@@ -256,6 +264,7 @@ class SQLCheck(DataCheck):
         self._settle(name, _named(name, terms), condition=condition)
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class QueryCheck(DataCheck):
     """A query finds nothing to complain about.

@@ -163,7 +163,7 @@ def _evaluate(level: type, name: str, annotation: Any, local_names: Mapping[str,
             {**local_names, **vars(level)},
             include_extras=True,
         )
-    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+    except (NameError, AttributeError, TypeError, SyntaxError, IndexError) as error:
         raise UnresolvedAnnotation(
             f"{level.__qualname__}.{name}: the annotation {annotation!r} cannot be evaluated: "
             f"{error}. {_remedy(error)}",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypedDict
 
+from pgflow.declare.spelling import nearest
 from pgflow.errors import InvalidCheck
 
 
@@ -54,7 +55,9 @@ class DataCheck:
         unknown = sorted(set(terms) - set(_TERMS))
         if unknown:
             known = ", ".join(_TERMS)
-            raise InvalidCheck(f"{kind} takes no {unknown[0]!r}; it takes {known}.")
+            raise InvalidCheck(
+                f"{kind} takes no {unknown[0]!r}; it takes {known}.{nearest(unknown[0], _TERMS)}"
+            )
         values: dict[str, object] = {
             "name": terms.get("name", default),
             "severity": terms.get("severity", "error"),

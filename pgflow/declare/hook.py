@@ -15,7 +15,8 @@ def check_hook(hook: object, owner: str) -> None:
         owner: Who declared it, for the message.
 
     Raises:
-        InvalidOption: It is no function, or one that would have to be awaited.
+        InvalidOption: It is no function, one that would have to be awaited, or one that cannot be
+            called with the failure alone.
     """
     if hook is None:
         return
@@ -30,3 +31,15 @@ def check_hook(hook: object, owner: str) -> None:
             f"{owner}: on_failure={named} is async, and nobody would await it. Give "
             "a plain function; in it, asyncio.run(...) may call the other one."
         )
+    try:
+        signature = inspect.signature(hook)
+    except ValueError:  # what is written in C may hide its signature
+        return
+    try:
+        signature.bind(object())
+    except TypeError as error:
+        named = getattr(hook, "__qualname__", repr(hook))
+        raise InvalidOption(
+            f"{owner}: on_failure={named}{signature} cannot be called with the failure alone "
+            f"({error}). Give a function of one argument: def tell(failure): ..."
+        ) from None

@@ -22,6 +22,7 @@ from pgflow.declare.expressions import (
     resolve_markers,
     validate_column_references,
 )
+from pgflow.declare.spelling import nearest, spelt_class
 from pgflow.errors import InvalidItem, PrimaryKeyInItems, TableError
 
 __all__ = [
@@ -54,6 +55,7 @@ class Item:
     """Base class of the schema items that pgflow and plugins add to SQLAlchemy's."""
 
 
+@spelt_class
 @dataclass(frozen=True)
 class Check(Item):
     """A condition that every row fulfils.
@@ -84,6 +86,7 @@ class Check(Item):
         return f"Check({self.expression!r})"
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class Index(Item):
     """An index, as `sqlalchemy.Index` with `{column}` markers.
@@ -117,6 +120,12 @@ class Index(Item):
             )
         for expression in expressions:
             _text("Index", "expression", expression)
+        for option in kw:
+            if option not in ("quote", "info") and "_" not in option:
+                raise InvalidItem(
+                    f"Index({name!r}) takes no {option}=.{nearest(option, ('unique', 'name'))} "
+                    "Others are SQLAlchemy's, such as postgresql_using='gin'."
+                )
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "expressions", expressions)
         object.__setattr__(self, "unique", unique)
@@ -142,6 +151,7 @@ class Index(Item):
         return f"Index({self.name!r}, {', '.join(map(repr, self.expressions))})"
 
 
+@spelt_class
 @dataclass(frozen=True)
 class ForeignKey(Item):
     """A foreign key; a dictionary pairs its columns with what they refer to.
@@ -217,6 +227,7 @@ class ForeignKey(Item):
         return "ForeignKey(" + ", ".join(f"{c} -> {t}" for c, t in pairs) + ")"
 
 
+@spelt_class
 @dataclass(frozen=True, init=False)
 class Unique(Item):
     """A unique constraint.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.elements import TextClause
 
@@ -23,6 +25,25 @@ def check_scope(scope: object) -> None:
         raise InvalidOption(
             f"scope={scope!r} is no condition: give SQL text such as 'tenant = 7', or a "
             "SQLAlchemy expression."
+        )
+
+
+def check_lookback(lookback: object) -> None:
+    """Refuse a `lookback` that is no distance.
+
+    Args:
+        lookback: What it says, or None.
+
+    Raises:
+        InvalidOption: It is neither a timedelta nor a whole number, or negative.
+    """
+    if lookback is None:
+        return
+    number = isinstance(lookback, int) and not isinstance(lookback, bool) and lookback >= 0
+    if not number and not (isinstance(lookback, timedelta) and lookback >= timedelta(0)):
+        raise InvalidOption(
+            f"lookback={lookback!r} is no distance to go back: give a timedelta for instants, or a "
+            "whole number for numbers, from 0 on."
         )
 
 

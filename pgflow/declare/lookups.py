@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from pgflow import idents
+from pgflow.declare.spelling import spelt_class
 from pgflow.errors import InvalidOption
 
 #: What becomes of a row without a version: the run fails, or the column gets NULL, or the
@@ -21,6 +22,7 @@ _MISSING = get_args(Missing)
 OUTCOMES = ("unknown", "early", "gap", "blank", "undated")
 
 
+@spelt_class
 @dataclass(frozen=True)
 class Lookup:
     """Fill a column with the version of a dimension that was valid at a row's own instant.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pgflow import idents
 from pgflow.declare.items import Check
+from pgflow.declare.spelling import spelt
 from pgflow.errors import InvalidColumn, InvalidIdentifier
 
 
@@ -80,6 +81,7 @@ class CommentMarker:
     text: str
 
 
+@spelt
 def pk(*, autoincrement: bool = False) -> PrimaryKeyMarker:
     """Make a column part of the primary key.
 
@@ -90,10 +92,16 @@ def pk(*, autoincrement: bool = False) -> PrimaryKeyMarker:
 
     Returns:
         A marker for `Annotated`.
+
+    Raises:
+        InvalidColumn: `autoincrement` is neither True nor False.
     """
+    if not isinstance(autoincrement, bool):
+        raise InvalidColumn(f"pk(autoincrement={autoincrement!r}) must be True or False.")
     return PrimaryKeyMarker(autoincrement)
 
 
+@spelt
 def natural_key(group: str = "default") -> NaturalKeyMarker:
     """Make a column part of a unique constraint, by which pipelines recognise a row.
 
@@ -111,6 +119,7 @@ def natural_key(group: str = "default") -> NaturalKeyMarker:
     return NaturalKeyMarker(group)
 
 
+@spelt
 def nullable() -> NullableMarker:
     """Let a column take NULL; the same as `T | None`.
 
@@ -120,6 +129,7 @@ def nullable() -> NullableMarker:
     return NullableMarker()
 
 
+@spelt
 def renamed_from(name: str) -> RenamedFromMarker:
     """Say what a column was called, so that a migration renames it instead of dropping it.
 
@@ -142,6 +152,7 @@ def renamed_from(name: str) -> RenamedFromMarker:
         ) from None
 
 
+@spelt
 def backfill(expression: str) -> BackfillMarker:
     """Say what existing rows get when a migration makes a column NOT NULL, or adds it so.
 
@@ -162,6 +173,7 @@ def backfill(expression: str) -> BackfillMarker:
     return BackfillMarker(expression.strip())
 
 
+@spelt
 def server_default(expression: str) -> ServerDefaultMarker:
     """Say what the server puts into a column that nobody fills.
 
@@ -182,6 +194,7 @@ def server_default(expression: str) -> ServerDefaultMarker:
     return ServerDefaultMarker(expression.strip())
 
 
+@spelt
 def comment(text: str) -> CommentMarker:
     """Say what a column is for, in the database's own catalogue.
 
@@ -199,6 +212,7 @@ def comment(text: str) -> CommentMarker:
     return CommentMarker(text)
 
 
+@spelt
 def check(expression: str, *, name: str | None = None) -> Check:
     """Say what holds of a column in every row.
 

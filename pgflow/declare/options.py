@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any
@@ -11,10 +10,17 @@ from typing import Any
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.elements import TextClause
 
-from pgflow import idents
-from pgflow.declare.data_check import DataCheck, check_names
-from pgflow.declare.limits import check_ratio, check_scope
+from pgflow.declare.data_check import DataCheck
+from pgflow.declare.limits import check_lookback, check_ratio, check_scope
 from pgflow.declare.lookups import Lookup
+from pgflow.declare.option_lists import (
+    check_list,
+    column_name,
+    column_names,
+    lookup_list,
+    spoken,
+)
+from pgflow.declare.spelling import nearest as nearest
 from pgflow.errors import InvalidOption
 
 #: A limit to a part of the target: SQL text (which may use run parameters as `:name`), SQLAlchemy
@@ -24,7 +30,7 @@ Scope = str | TextClause | ColumnElement[bool]
 #: Option values that can be spelt out.
 CHOICES: dict[str, tuple[str, ...]] = {
     "handle_deletes": ("soft", "hard"),
-    "on_duplicate": ("first", "last"),
+    "on_duplicate": ("error", "first", "last"),
     "on_null_key": ("error", "match"),
     "on_empty_source": ("error", "allow"),
     "change_detection": ("values", "exact", "hash"),
@@ -59,7 +65,8 @@ class SyncOptions:
             (scd2 closes the version, merge and scd1 stamp `_deleted_at`) or `hard` (delete).
         scope: Limits the run to a part of the target.
         order_by: The column that says which of two rows with one key is newer.
-        on_duplicate: Which of several rows with one key in a batch is taken, by `order_by`.
+        on_duplicate: `error`, or which of several rows with one key in a batch is taken, by
+            `order_by`: `first` or `last`.
         on_null_key: `error`, or `match` to treat NULLs in keys as equal.
         on_empty_source: `error`, or `allow` to let an empty source empty the target.
         max_delete_ratio: The share of live target rows (0 to 1) above which deleting aborts.
@@ -115,18 +122,20 @@ class SyncOptions:
 
     def __post_init__(self) -> None:
         for option in _COLUMN_LISTS:
-            object.__setattr__(self, option, _columns(option, getattr(self, option)))
+            object.__setattr__(self, option, column_names(option, getattr(self, option)))
         for option in _COLUMNS:
             value = getattr(self, option)
             if value is not None:
-                object.__setattr__(self, option, idents.truncate(value))
+                object.__setattr__(self, option, column_name(option, value))
         for option, choices in CHOICES.items():
             _check_choice(option, getattr(self, option), choices)
-        object.__setattr__(self, "lookups", _lookups(self.lookups))
+        object.__setattr__(self, "lookups", lookup_list(self.lookups))
         if self.checks is not None:
-            object.__setattr__(self, "checks", _checks(self.checks))
-        if not isinstance(self.sample_keys, (bool, type(None))):
-            raise InvalidOption(f"sample_keys={self.sample_keys!r} must be True or False.")
+            object.__setattr__(self, "checks", check_list(self.checks))
+        for option in ("sample_keys", "keep_confirmations"):
+            if not isinstance(getattr(self, option), (bool, type(None))):
+                raise InvalidOption(f"{option}={getattr(self, option)!r} must be True or False.")
+        check_lookback(self.lookback)
         check_scope(self.scope)
         check_ratio(self.max_delete_ratio)
         workers = self.transfer_workers
@@ -157,11 +166,15 @@ class SyncOptions:
         return self.incremental_column is not None or self.watermark is not None
 
     def completed(self) -> SyncOptions:
-        """Name the column that tells transactions, where nobody has."""
+        """Name the column that tells transactions, where nobody has; leave out what says nothing.
+
+        `on_duplicate="error"` is what happens anyway. Said nearer, it wins over a table's choice.
+        """
+        said = replace(self, on_duplicate=None) if self.on_duplicate == "error" else self
         column = _POSITION_COLUMNS.get(self.watermark or "")
         if column is None or self.incremental_column is not None:
-            return self
-        return replace(self, incremental_column=column)
+            return said
+        return replace(said, incremental_column=column)
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, by name."""
@@ -211,7 +224,7 @@ def check_fit(options: SyncOptions, owner: str) -> None:
             if allowed is not None and mode not in allowed:
                 raise InvalidOption(
                     f"{owner}: {option}= does not fit mode {mode!r}; "
-                    f"it goes with {_spoken(sorted(allowed))}." + _advice(option, mode)
+                    f"it goes with {spoken(sorted(allowed))}." + _advice(option, mode)
                 )
     _check_pairs(options, owner)
 
@@ -329,61 +342,11 @@ def check_columns(options: SyncOptions, columns: Collection[str], owner: str) ->
                 )
 
 
-def nearest(word: str, words: Collection[str]) -> str:
-    """Return ` Did you mean ...?` for the word that looks most alike, or nothing."""
-    from difflib import get_close_matches
-
-    folded = {each.lower(): each for each in words}
-    close = get_close_matches(word.lower(), list(folded), n=1)
-    return f" Did you mean {folded[close[0]]!r}?" if close else ""
-
-
-def _columns(option: str, value: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        hint = tuple(re.split(r"\s*,\s*", value.strip()))
-        raise InvalidOption(f"{option}={value!r} must be a sequence of names: {option}={hint!r}.")
-    names = tuple(idents.truncate(name) for name in value)
-    if not names:
-        raise InvalidOption(f"{option}=() names no column; leave it out to have it inferred.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InvalidOption(f"{option}={names!r} names {_spoken(twice)} twice.")
-    return names
-
-
-def _lookups(value: Sequence[Lookup] | Lookup | None) -> tuple[Lookup, ...] | None:
-    """Take lookups one by one; of two that fill one column only the last would count."""
-    if value is None:
-        return None
-    given: object = value
-    if isinstance(given, str) or not isinstance(given, (Lookup, Iterable)):
-        raise InvalidOption(f"lookups={given!r} must be a list: lookups=[pgflow.Lookup(...)].")
-    lookups = (value,) if isinstance(value, Lookup) else tuple(value)
-    for lookup in lookups:
-        if not isinstance(lookup, Lookup):
-            raise InvalidOption(f"lookups= takes pgflow.Lookup(...), not {lookup!r}.")
-    columns = [lookup.into for lookup in lookups]
-    twice = sorted({column for column in columns if columns.count(column) > 1})
-    if twice:
-        raise InvalidOption(f"lookups= fills {_spoken(twice)} twice.")
-    return lookups
-
-
-def _checks(checks: object) -> tuple[DataCheck, ...]:
-    if isinstance(checks, DataCheck):
-        return (checks,)
-    if isinstance(checks, str) or not isinstance(checks, Iterable):
-        raise InvalidOption(f"checks={checks!r} must be a list: checks=[NotNull('email')].")
-    return check_names(checks, "checks=")
-
-
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
     if value is None or value in choices:
         return
     raise InvalidOption(
-        f"{option}={value!r} is unknown.{nearest(str(value), choices)} Use {_spoken(choices)}."
+        f"{option}={value!r} is unknown.{nearest(str(value), choices)} Use {spoken(choices)}."
     )
 
 
@@ -393,7 +356,3 @@ def _advice(option: str, mode: str) -> str:
     if mode == "truncate":
         return " truncate replaces the whole target."
     return ""
-
-
-def _spoken(words: Sequence[str]) -> str:
-    return " or ".join(repr(word) for word in words)

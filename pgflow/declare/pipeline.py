@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,11 @@ class PipelineSpec:
             )
         if self.timing is not None:
             check_parameter(self.body, f"pipeline {self.name!r}")
+        if not isinstance(self.continue_on_failure, bool):
+            raise InvalidOption(
+                f"pipeline {self.name!r}: continue_on_failure={self.continue_on_failure!r} must be "
+                "True or False."
+            )
         check_hook(self.on_failure, f"pipeline {self.name!r}")
 
     @property
@@ -88,6 +93,7 @@ class PipelineSpec:
 
 def _tags(given: Sequence[str], owner: str) -> tuple[str, ...]:
     """Take a sequence of names; a text would become a tag for each of its letters."""
-    if isinstance(given, str) or not all(isinstance(tag, str) and tag for tag in given):
+    listed = isinstance(given, Collection) and not isinstance(given, (str, Mapping))
+    if not listed or not all(isinstance(tag, str) and tag for tag in given):
         raise InvalidOption(f"{owner}: tags={given!r} must be a list of names: tags=['daily'].")
     return tuple(given)

@@ -15,7 +15,8 @@ from sqlalchemy.schema import CreateColumn
 from pgflow import idents
 from pgflow.declare.data_check import DataCheck
 from pgflow.declare.lookups import Lookup
-from pgflow.declare.options import OPTION_NAMES, Scope, SyncOptions, nearest
+from pgflow.declare.options import OPTION_NAMES, Scope, SyncOptions
+from pgflow.declare.spelling import advice
 from pgflow.errors import InvalidOption
 
 
@@ -33,6 +34,23 @@ class KeyCandidate:
 
 
 _DIALECT = PGDialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects are not annotated
+# SQLAlchemy 2.0 doubles backslashes until it has asked a server, which has no need of it.
+_DIALECT._backslash_escapes = False
+
+
+#: What a table is told besides its pipelines' options.
+_TABLE_OPTIONS = (
+    "schema",
+    "name",
+    "metadata",
+    "base",
+    "mode",
+    "system_columns",
+    "renamed_from",
+    "plugins",
+    "extra_plugins",
+    "config",
+)
 
 
 class SyncDefaults(TypedDict, total=False):
@@ -47,7 +65,7 @@ class SyncDefaults(TypedDict, total=False):
     handle_deletes: Literal["soft", "hard"] | None
     scope: Scope
     order_by: str
-    on_duplicate: Literal["first", "last"]
+    on_duplicate: Literal["error", "first", "last"]
     on_null_key: Literal["error", "match"]
     on_empty_source: Literal["error", "allow"]
     max_delete_ratio: float
@@ -84,7 +102,7 @@ def sync_defaults(owner: str, mode: str | None, defaults: Mapping[str, Any]) -> 
         if option not in OPTION_NAMES:
             raise InvalidOption(
                 f"{owner}: {option}= is no option of a table or of a sync."
-                f"{nearest(option, OPTION_NAMES)}"
+                f"{advice(option, (*_TABLE_OPTIONS, *OPTION_NAMES))}"
             )
     try:
         return SyncOptions(mode=mode, **defaults)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import inspect
 import itertools
 import os
 import threading
@@ -22,12 +23,18 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pgflow.declare.shapes import listed, mapping, text
+from pgflow.declare.spelling import spelt_class
 from pgflow.errors import ConsumedRows, InvalidOption, MissingFile
 
 #: One path, or several; each may be a pattern with `*`, `?`, `[...]` and `**`.
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 _KEY_RULES = {"missing": ("error", "null"), "extra": ("error", "ignore")}
+
+
+#: How the dictionaries of a source are written.
+_MAPPINGS = {"column_map": "{'customer_id': 'id'}", "types": "{'updated': 'timestamptz'}"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +54,14 @@ class RowSource:
     time_zone: str | None = None
 
     def __post_init__(self) -> None:
-        for option in ("column_map", "types"):
-            object.__setattr__(self, option, MappingProxyType(dict(getattr(self, option))))
+        for option, example in _MAPPINGS.items():
+            said = f"{type(self).__name__}({option}=)"
+            given = mapping(getattr(self, option), said, example, texts=True)
+            object.__setattr__(self, option, MappingProxyType(given))
         check_zone(self.time_zone)
 
 
+@spelt_class
 @dataclass(frozen=True)
 class Rows(RowSource):
     """Rows made by Python: dicts, dataclasses, named tuples, or tuples with `columns=`.
@@ -84,6 +94,7 @@ class Rows(RowSource):
                 f"Rows() takes an iterable of rows, or a function that returns one, not "
                 f"{type(given).__name__}. One row stands in a list: [row]."
             )
+        _check_call(given)
         object.__setattr__(self, "columns", _names(self.columns, "Rows"))
         _check_rules(self, "Rows")
 
@@ -171,7 +182,7 @@ class FileSource(RowSource):
         path: object = self.path
         one = isinstance(path, (str, os.PathLike)) or not isinstance(path, Iterable)
         given = (path,) if one else tuple(self.path)  # type: ignore[arg-type]  # not one path
-        if not given or not all(isinstance(p, (str, os.PathLike)) for p in given):
+        if not given or not all(isinstance(p, (str, os.PathLike)) and str(p) for p in given):
             raise InvalidOption(
                 f"{type(self).__name__}() takes a path, a pattern, or a list of them, not "
                 f"{self.path!r}."
@@ -214,6 +225,7 @@ class FileSource(RowSource):
         return tuple(os.fspath(p) for p in given)
 
 
+@spelt_class
 @dataclass(frozen=True)
 class CSV(FileSource):
     """Files of comma-separated values, as PostgreSQL's COPY reads them; also `.gz`, `.bz2`, `.xz`.
@@ -249,13 +261,17 @@ class CSV(FileSource):
             raise InvalidOption(
                 "CSV(header=False) needs columns=[...]: without a header nothing names the fields."
             )
+        if not isinstance(self.header, bool):
+            raise InvalidOption(f"CSV(header={self.header!r}) must be True or False.")
         for option in ("delimiter", "quote", "escape"):
             value = getattr(self, option)
-            if value is not None and (len(value) != 1 or value in "\r\n\0"):
+            if value is None and option == "escape":
+                continue
+            if len(text(value, f"CSV({option}=)")) != 1 or value in "\r\n\0":
                 raise InvalidOption(f"CSV({option}={value!r}) is not one character.")
         if self.delimiter in (self.quote, self.escape):
             raise InvalidOption("CSV(): delimiter and quote or escape are the same character.")
-        if {*self.null} & {"\r", "\n", self.delimiter, self.quote}:
+        if {*text(self.null, "CSV(null=)")} & {"\r", "\n", self.delimiter, self.quote}:
             raise InvalidOption(
                 f"CSV(null={self.null!r}) holds a delimiter, a quote or an end of line, so no "
                 "field could be it."
@@ -263,6 +279,7 @@ class CSV(FileSource):
         _check_encoding(self.encoding, "CSV")
 
 
+@spelt_class
 @dataclass(frozen=True)
 class JSONLines(FileSource):
     """Files with one JSON object a line; also `.gz`, `.bz2`, `.xz`. Empty lines are skipped.
@@ -294,6 +311,7 @@ class JSONLines(FileSource):
             )
 
 
+@spelt_class
 @dataclass(frozen=True)
 class Parquet(FileSource):
     """Parquet files, read by row group through Arrow; needs the extra `pgflow[parquet]`.
@@ -312,7 +330,8 @@ class Parquet(FileSource):
 def _names(columns: Sequence[str] | None, owner: str) -> tuple[str, ...] | None:
     if columns is None:
         return None
-    if isinstance(columns, str) or not all(isinstance(c, str) and c for c in columns):
+    found = listed(columns, f"{owner}(columns=)", "columns=['id', 'name']")
+    if not all(isinstance(c, str) and c for c in found):
         raise InvalidOption(f"{owner}(columns={columns!r}): give a list of names.")
     twice = sorted({c for c in columns if list(columns).count(c) > 1})
     if twice or not columns:
@@ -322,6 +341,21 @@ def _names(columns: Sequence[str] | None, owner: str) -> tuple[str, ...] | None:
             else f"{owner}(columns=[]) names no column."
         )
     return tuple(columns)
+
+
+def _check_call(rows: object) -> None:
+    """Refuse a function that cannot be called without arguments, such as a pipeline's own."""
+    try:
+        given = inspect.signature(rows).parameters.values() if callable(rows) else ()
+    except (TypeError, ValueError):  # built in: it does not say
+        return
+    needed = [p.name for p in given if p.default is p.empty and p.kind.name[:4] != "VAR_"]
+    if needed:
+        raise InvalidOption(
+            f"Rows() calls its function without arguments, and {rows!r} needs {needed[0]!r}. A "
+            "function that gets connections and run parameters is the pipeline's own: give it by "
+            "body=, or put it under @pgflow.pipeline."
+        )
 
 
 def _check_rules(source: Rows | JSONLines, owner: str) -> None:
@@ -335,7 +369,7 @@ def _check_rules(source: Rows | JSONLines, owner: str) -> None:
 
 def _check_encoding(encoding: str, owner: str) -> None:
     try:
-        codecs.lookup(encoding)
+        codecs.lookup(text(encoding, f"{owner}(encoding=)"))
     except LookupError as error:
         raise InvalidOption(f"{owner}(encoding={encoding!r}): Python knows no such one.") from error
 
@@ -352,7 +386,7 @@ def check_zone(zone: str | None) -> None:
     if zone is None:
         return
     try:
-        ZoneInfo(zone)
+        ZoneInfo(text(zone, "time_zone="))
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InvalidOption(
             f"time_zone={zone!r} is no time zone that this machine knows. Write for instance "

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pgflow.declare.body import Body
+from pgflow.declare.spelling import spelt_class
 from pgflow.errors import InvalidBody, InvalidOption
 
 #: What becomes of firings that nobody saw in time.
@@ -21,6 +22,7 @@ PARAMETER = "scheduled_at"
 _DRAWN = re.compile(r"[hr](\(|/|$)", re.IGNORECASE)
 
 
+@spelt_class
 @dataclass(frozen=True)
 class Schedule:
     """When a pipeline runs by itself.

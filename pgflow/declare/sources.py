@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy.sql.selectable import SelectBase
 
 from pgflow import idents
 from pgflow.declare.rows import RowSource, check_zone
+from pgflow.declare.shapes import mapping
+from pgflow.declare.spelling import spelt_class
 from pgflow.errors import DeclarationError, InvalidSource
 
 _PART = r'("(?:[^"]|"")+"|[^".]+)'
@@ -25,14 +28,18 @@ _READERS = {"csv": "CSV", "tsv": "CSV", "parquet": "Parquet"} | dict.fromkeys(
     ("jsonl", "ndjson", "json"), "JSONLines"
 )
 
+_TYPES, _NAMES = "{'updated': 'timestamptz'}", "{'customer_id': 'id'}"
+
 #: Words of which every query has one.
 _SQL = re.compile(r"\b(?:select|values|table)\b", re.IGNORECASE)
 
 
-def _frozen(mapping: Mapping[str, object]) -> Mapping[str, object]:
-    return MappingProxyType(dict(mapping))
+def _frozen(given: object, option: str, example: str) -> Mapping[str, Any]:
+    texts = example in (_TYPES, _NAMES)
+    return MappingProxyType(mapping(given, option, example, texts=texts))
 
 
+@spelt_class
 @dataclass(frozen=True)
 class Query:
     """A source given as SQL text or as a SQLAlchemy `select()`.
@@ -64,11 +71,12 @@ class Query:
             raise DeclarationError("Query() was given empty SQL; write a SELECT statement.")
         if isinstance(self.sql, str):
             check_text(self.sql)
-        object.__setattr__(self, "params", _frozen(self.params))
-        object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
+        object.__setattr__(self, "params", _frozen(self.params, "Query(params=)", "{'day': day}"))
+        object.__setattr__(self, "types", _frozen(self.types, "Query(types=)", _TYPES))
         check_zone(self.time_zone)
 
 
+@spelt_class
 @dataclass(frozen=True)
 class SourceTable:
     """A source that is a table: the target's columns by name, or renamed by `column_map`.
@@ -97,8 +105,8 @@ class SourceTable:
                 "instance 'public.users' ('main.users' in SQLite), and put a name that contains a "
                 "dot in double quotes."
             )
-        object.__setattr__(self, "column_map", _frozen(self.column_map))
-        object.__setattr__(self, "types", MappingProxyType(dict(self.types)))
+        object.__setattr__(self, "column_map", _frozen(self.column_map, "column_map=", _NAMES))
+        object.__setattr__(self, "types", _frozen(self.types, "SourceTable(types=)", _TYPES))
         check_zone(self.time_zone)
 
     @property

@@ -13,6 +13,7 @@ from pgflow.declare.expressions import validate_column_references
 from pgflow.declare.items import Unique, validate_schema_items
 from pgflow.declare.options import SyncOptions, check_columns
 from pgflow.declare.resource import KeyCandidate, TableSpec
+from pgflow.declare.shapes import listed
 from pgflow.errors import (
     DuplicateTable,
     ForeignDecorator,
@@ -75,6 +76,11 @@ def read_class(
     """
     refuse_foreign(cls)
     _refuse_again(cls)
+    if not isinstance(system_columns or {}, Mapping):
+        raise InvalidOption(
+            f"{cls.__qualname__}: system_columns={system_columns!r} must be a dictionary: "
+            "system_columns={'valid_from': 'begins'}."
+        )
     said = options or SyncOptions()
     items, table_options = _items(cls)
     found = table_options.pop("schema", None)
@@ -143,7 +149,7 @@ def refuse_foreign(cls: type, *, mapped: bool = False) -> None:
     marks = {
         "@dataclass": "__dataclass_fields__",
         "attrs": "__attrs_attrs__",
-        "pydantic": "__pydantic_fields__",
+        "pydantic": "__pydantic_complete__",
         "SQLAlchemy's ORM": "__mapper__",
     }
     for decorator, mark in marks.items():
@@ -173,11 +179,12 @@ def _refuse_again(cls: type) -> None:
 
 def _items(cls: type) -> tuple[list[Any], dict[str, Any]]:
     """Collect `__table_items__` and `__table_args__`, and the options at the end of the latter."""
-    items = list(getattr(cls, "__table_items__", ()))
+    items = [*_listed(cls, "__table_items__", "[Check('{price} > 0')]")]
     arguments = getattr(cls, "__table_args__", ())
     options: dict[str, Any] = {}
     if isinstance(arguments, Mapping):
         arguments = (arguments,)
+    arguments = listed(arguments, f"{cls.__qualname__}: __table_args__", "({'comment': 'sales'},)")
     for argument in arguments:
         if isinstance(argument, Mapping):
             options |= argument
@@ -202,7 +209,9 @@ def _natural_keys(declared: Sequence[DeclaredColumn]) -> tuple[KeyCandidate, ...
 
 def _unique_constraints(cls: type) -> tuple[KeyCandidate, ...]:
     given = getattr(cls, "__unique_constraints__", ())
-    if isinstance(given, str) or any(isinstance(entry, str) for entry in given):
+    if not isinstance(given, str):
+        given = _listed(cls, "__unique_constraints__", "(('country', 'number'),)")
+    if isinstance(given, str) or any(not isinstance(each, (list, tuple)) for each in given):
         raise InvalidItem(
             f"{cls.__qualname__}: __unique_constraints__ holds one sequence of columns for each "
             f"constraint: write (({', '.join(map(repr, _several(given)))},),).",
@@ -232,7 +241,11 @@ def _merge_keys(cls: type) -> tuple[str, ...]:
             f"{cls.__qualname__}: __merge_keys__ is a sequence of names: write ({given!r},).",
             table=cls.__qualname__,
         )
-    return tuple(map(idents.truncate, given))
+    return tuple(map(idents.truncate, _listed(cls, "__merge_keys__", "('id',)")))
+
+
+def _listed(cls: type, attribute: str, example: str) -> tuple[Any, ...]:
+    return listed(getattr(cls, attribute, ()), f"{cls.__qualname__}: {attribute}", example)
 
 
 def _check_names(spec: TableSpec) -> None:

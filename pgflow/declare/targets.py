@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pgflow.declare.data_check import DataCheck
 from pgflow.declare.lookups import Lookup
 from pgflow.declare.options import Scope, SyncOptions
+from pgflow.declare.spelling import spelt
 from pgflow.errors import InvalidOption
 
 
@@ -30,6 +31,7 @@ class Target:
     mode_reason: str = field(default="", compare=False)
 
 
+@spelt
 def target(
     table: Any,
     *,
@@ -44,7 +46,7 @@ def target(
     handle_deletes: Literal["soft", "hard"] | None = None,
     scope: Scope | None = None,
     order_by: str | None = None,
-    on_duplicate: Literal["first", "last"] | None = None,
+    on_duplicate: Literal["error", "first", "last"] | None = None,
     on_null_key: Literal["error", "match"] | None = None,
     on_empty_source: Literal["error", "allow"] | None = None,
     max_delete_ratio: float | None = None,
@@ -77,7 +79,7 @@ def target(
         handle_deletes: None, `"soft"` or `"hard"`.
         scope: Limits the run to a part of the target.
         order_by: The column that says which row is newer.
-        on_duplicate: `"first"` or `"last"` of several rows with one key.
+        on_duplicate: `"error"`, or `"first"` or `"last"` of several rows with one key.
         on_null_key: `"error"` or `"match"`.
         on_empty_source: `"error"` or `"allow"`.
         max_delete_ratio: The share of rows above which deleting aborts.
@@ -101,6 +103,8 @@ def target(
     Raises:
         InvalidOption: A value is unknown or malformed.
     """
+    if isinstance(table, Target):
+        raise InvalidOption("target() is given a target(...); say all of its options in one call.")
     given = {k: v for k, v in locals().items() if k not in {"table", "target_connection"}}
     return Target(table, SyncOptions(**given), target_connection)
 
@@ -118,6 +122,6 @@ def several(given: Sequence[Any] | None, owner: str) -> list[Any]:
     Raises:
         InvalidOption: It is no list.
     """
-    if given is not None and not isinstance(given, Sequence):
+    if isinstance(given, str) or (given is not None and not isinstance(given, Sequence)):
         raise InvalidOption(f"{owner}: targets= takes a list; a single one is given by target=.")
     return list(given or ())

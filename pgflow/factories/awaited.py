@@ -1,4 +1,4 @@
-"""A pipeline's runs for asyncio: in a thread, and cancelled with the task that awaits them."""
+"""What a pipeline does, for asyncio: in a thread, and cancelled with the task that awaits it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from pgflow.errors import UnsuitableTransaction
+from pgflow.observe.preview import Preview
 from pgflow.run.aio import in_thread
 from pgflow.run.events import Observer
+from pgflow.run.recovery.cancellation import cancellable
 from pgflow.run.result import SyncResult
 
 
@@ -31,9 +33,11 @@ class _Blocking(Protocol):
         self, *, effective_at: datetime | None, observer: Observer | None, **parameters: Any
     ) -> SyncResult: ...
 
+    def preview(self, *, analyze: bool, **parameters: Any) -> Preview: ...
+
 
 class AwaitedRuns:
-    """The runs of a pipeline as coroutines; nothing in them blocks the event loop."""
+    """What a pipeline does as coroutines; nothing in them blocks the event loop."""
 
     async def sync_async(
         self: _Blocking,
@@ -102,6 +106,31 @@ class AwaitedRuns:
         _refuse(self.name, "dry_run", connection)
         run = partial(self.dry_run, effective_at=effective_at, observer=observer, **parameters)
         return await in_thread(run)
+
+    async def preview_async(
+        self: _Blocking, *, analyze: bool = False, **parameters: Any
+    ) -> Preview:
+        """Say what a run would do, and why; see `preview`.
+
+        If the task is cancelled, so is what the server is asked.
+
+        Args:
+            analyze: As for `preview`.
+            **parameters: The run parameters.
+
+        Returns:
+            Every decision with its reason and every statement.
+
+        Raises:
+            PgflowError: As for `preview`.
+            asyncio.CancelledError: The task was cancelled.
+        """
+
+        def look() -> Preview:
+            with cancellable():
+                return self.preview(analyze=analyze, **parameters)
+
+        return await in_thread(look)
 
 
 def _refuse(name: str, method: str, connection: object) -> None:

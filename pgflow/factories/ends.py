@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Table
 from sqlalchemy.sql import ClauseElement
 
+from pgflow import idents
 from pgflow.connections.registry import check_connectable
 from pgflow.declare.options import nearest
 from pgflow.declare.pipeline import PipelineSpec
 from pgflow.declare.rows import Rows, RowSource
 from pgflow.declare.sources import Query, Source, SourceTable, check_text
-from pgflow.errors import DeclarationError, InvalidOption
+from pgflow.declare.targets import Target
+from pgflow.errors import DeclarationError, InvalidOption, InvalidSource
 from pgflow.factories.simple import TableFactory
 
 
@@ -29,7 +32,7 @@ def source_of(
 
     Raises:
         InvalidOption: Two of them contradict each other.
-        InvalidSource: The text is a table's name or a file's path.
+        InvalidSource: The text is a table's name or a file's path, or it is a table's object.
     """
     if source is not None and source_table is not None:
         raise InvalidOption(f"{owner}: give source= or source_table=, not both.")
@@ -41,9 +44,37 @@ def source_of(
         return source
     if isinstance(source, str):
         check_text(source, owner)
+    own = source.table if isinstance(source, TableFactory) else source
+    own = getattr(own, "__table__", own)
+    if isinstance(own, Table):
+        label = idents.qualify(own.schema or "public", own.name)
+        raise InvalidSource(
+            f"{owner}: source= is the table {label} itself. Give source_table={label!r}, which "
+            "takes column_map= as well, or a select() of what is wanted of it."
+        )
     if isinstance(source, (str, ClauseElement)):
         return Query(source)  # type: ignore[arg-type]  # it refuses clauses that are no query
     return Rows(source)
+
+
+def factory_of(target: Target, owner: str) -> TableFactory:
+    """Return the factory of a target's table.
+
+    Args:
+        target: The target.
+        owner: The pipeline, for the message.
+
+    Raises:
+        DeclarationError: It is no table.
+    """
+    given = target.table
+    is_class = isinstance(given, type) and "__factory__" not in vars(given)
+    if is_class or not isinstance(given, (type, TableFactory, Table)):
+        raise DeclarationError(
+            f"{owner}: its target {given!r} is no table. Give a class under @pgflow.table, or a "
+            "table factory."
+        )
+    return TableFactory.of(given)
 
 
 def check_column_map(spec: PipelineSpec, owner: str) -> None:
@@ -86,6 +117,34 @@ def check_connections(spec: PipelineSpec, owner: str) -> None:
     )
     for target in spec.targets:
         check_connectable(target.target_connection, f"{owner}: target_connection=")
+
+
+def check_targets(spec: PipelineSpec, owner: str) -> None:
+    """Refuse a table that is listed twice: the second target would only do again what was done.
+
+    It may be, on several connections, or with a scope each.
+
+    Args:
+        spec: The pipeline.
+        owner: Its name, for the message.
+
+    Raises:
+        InvalidOption: Two targets are the same part of one table on one connection.
+    """
+    seen: set[tuple[int, str, str]] = set()
+    for target in spec.targets:
+        factory = TableFactory.of(target.table)
+        given = target.target_connection
+        where = spec.target_connection if given is None else given
+        place = "default" if where is None else str(where)
+        part = (id(factory.table), place, str(target.options.scope))
+        if part in seen:
+            raise InvalidOption(
+                f"{owner}: targets= lists {factory.spec.label} twice on one connection, and the "
+                "second would only do again what the first has done. List it once, or give each a "
+                "scope=, or a target_connection=, of its own."
+            )
+        seen.add(part)
 
 
 def of_source(given: Any, both: Any, target: Any) -> Any:

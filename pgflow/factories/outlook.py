@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import Connection
@@ -13,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from pgflow.connections.dsn import is_dsn
 from pgflow.connections.registry import describe, describe_open
 from pgflow.declare.sources import SourceTable
-from pgflow.errors import PgflowError, SourceFailed
+from pgflow.errors import PgflowError, RunCancelled, SourceFailed
 from pgflow.factories.sync_target import SyncTarget
 from pgflow.observe.preview import Obstacle, Place, TargetPreview, preview_target
 from pgflow.plan.decision import Decision
@@ -24,6 +25,7 @@ from pgflow.run.body import BodyConnection
 from pgflow.run.job import Job
 from pgflow.run.recovery.retries import is_lost
 from pgflow.run.runner import Run
+from pgflow.run.server_plans import ServerPlan
 from pgflow.run.sharing.reading import Reading
 from pgflow.run.sources.origin import Origin
 
@@ -58,11 +60,13 @@ class Outlook:
             spec, plan = self._asked()
         except (DBAPIError, PoolTimeout, psycopg.OperationalError) as error:
             return self._unasked(Obstacle(_first(error), refused=False))
+        except RunCancelled:
+            raise  # nobody waits for what could be told without the database
         except PgflowError as error:
             refused = not (isinstance(error, SourceFailed) and is_lost(error))
             return self._unasked(Obstacle(str(error), refused=refused))
         told = () if self._run is None else self._run.server_plans
-        return preview_target(spec, plan, self._place, spec.path, server_plans=told)
+        return self._put_together(spec, plan, spec.path, server_plans=told)
 
     def _asked(self) -> tuple[SyncSpec, Plan]:
         engine = self.target.target_engine()
@@ -70,8 +74,10 @@ class Outlook:
         with engine.connect() as connection:
             self._place = Place(self._name, describe_open(connection))
             self._run = self.target.inspection(self.values, connection, self.reading)
+            driver: Any = connection.connection.driver_connection
             try:
-                plan, spec = self._run.inspect(analyze=self.analyze)
+                with self._run.cancellation.watching(driver):
+                    plan, spec = self._run.inspect(analyze=self.analyze)
             finally:
                 self._path = self._run.path or self._path
         return spec, plan
@@ -87,7 +93,28 @@ class Outlook:
                 obstacle = Obstacle(f"{obstacle.reason}; {trouble}", refused)
         spec = replace(job.draft, source=SourceShape(_relation(job, found)))
         path = self._path_from(found)
-        return preview_target(spec, job.make_plan(spec), self._place, path, obstacle)
+        return self._put_together(spec, job.make_plan(spec), path, obstacle)
+
+    def _put_together(
+        self,
+        spec: SyncSpec,
+        plan: Plan,
+        path: Decision[str],
+        obstacle: Obstacle | None = None,
+        server_plans: tuple[ServerPlan, ...] = (),
+    ) -> TargetPreview:
+        found = None if self._run is None else self._run.source
+        source = found.label if isinstance(found, Origin) else ""
+        return preview_target(
+            spec,
+            plan,
+            self._place,
+            path,
+            obstacle,
+            source=source,
+            reading=self.reading.foreseen,
+            server_plans=server_plans,
+        )
 
     @property
     def _name(self) -> str | None:

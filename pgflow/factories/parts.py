@@ -11,12 +11,11 @@ from pgflow.factories.sync_target import SyncTarget
 from pgflow.run.job import Job
 from pgflow.run.sharing.part import Part, Share
 
-_DRY = "a dry run keeps nothing"
-_INCREMENTAL = "it goes on from a position of its own"
-_FUNCTION = "the function takes connections, so that each target's transaction calls it"
-_OTHER_PATH = "its force_path= differs"
-_NEIGHBOUR = "no target beside it is on its connection"
-_NOBODY = "no other target can share it"
+_DRY = "a dry run rolls back each target, and what it has read with it"
+_INCREMENTAL = "the target goes on from a position of its own"
+_OTHER_PATH = "the target has another force_path="
+_NEIGHBOUR = "no target beside this one is on the same connection"
+_NOBODY = "no other target can take the same rows"
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,6 @@ def _share(target: SyncTarget, group: Sequence[_Member], dry_run: bool, lasting:
             why = _NEIGHBOUR
         elif dry_run:
             why = _DRY
-        elif body is not None and body.connections:
-            why = _FUNCTION
         elif member.job.draft.watermark is not None:
             why = _INCREMENTAL
         elif jobs and _path(next(iter(jobs.values()))) != _path(member.job):
@@ -99,7 +96,8 @@ def _share(target: SyncTarget, group: Sequence[_Member], dry_run: bool, lasting:
     if len(jobs) == 1:
         refused.update(dict.fromkeys(jobs, _NOBODY))
         jobs = {}
-    return Share(jobs, refused, lasting)
+    connected = body is not None and body.connections > 0
+    return Share(jobs, refused, lasting, connected)
 
 
 def _path(job: Job) -> str | None:

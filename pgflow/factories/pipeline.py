@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,9 +13,10 @@ from sqlalchemy.engine import Connection
 
 from pgflow.declare.body import Body, bind_parameters
 from pgflow.declare.instant import check_instant
-from pgflow.declare.options import OPTION_NAMES, SyncOptions, check_columns, check_fit, nearest
+from pgflow.declare.options import OPTION_NAMES, SyncOptions, check_columns, check_fit
 from pgflow.declare.pipeline import PipelineSpec
 from pgflow.declare.schedule import Schedule
+from pgflow.declare.spelling import advice
 from pgflow.declare.targets import Target, several
 from pgflow.errors import InvalidOption, TargetsFailed, UnsuitableTransaction
 from pgflow.factories import ends
@@ -26,12 +28,12 @@ from pgflow.factories.parts import parts
 from pgflow.factories.simple import TableFactory
 from pgflow.factories.sync_target import SyncTarget
 from pgflow.factories.watched import watched
-from pgflow.observe.failure import Failure
+from pgflow.observe.failure import Failure, in_one
 from pgflow.observe.preview import Preview
 from pgflow.observe.watching import Watch
 from pgflow.plan.modes import modes
 from pgflow.plan.statement import Plan
-from pgflow.resolve.config import Config
+from pgflow.resolve.config import Config, check_config
 from pgflow.resolve.wiring import PluginSource
 from pgflow.run.events import Observer
 from pgflow.run.positions.watermarks import MovedWatermark, StoredWatermark
@@ -93,6 +95,7 @@ class Pipeline(SyncTarget, AwaitedRuns):
         **options: Any,
     ) -> None:
         owner = f"pipeline {name!r}"
+        check_config(config, owner)
         defaults = _options(options, owner)
         spec = PipelineSpec(
             name=name,
@@ -108,6 +111,7 @@ class Pipeline(SyncTarget, AwaitedRuns):
         )
         ends.check_column_map(spec, owner)
         ends.check_connections(spec, owner)
+        ends.check_targets(spec, owner)
         super().__init__(
             spec, spec.targets[0], config=config, plugins=plugins, extra_plugins=extra_plugins
         )
@@ -308,25 +312,15 @@ class Pipeline(SyncTarget, AwaitedRuns):
             return result
         if len(self.sync_targets) == 1:
             raise failure
-        raise TargetsFailed(_failures(self.name, results), result=result) from failure
-
-
-def _failures(pipeline: str, results: Sequence[TargetResult]) -> str:
-    """Say what went wrong on which target: a line each where there are several."""
-    failed = [each for each in results if each.error is not None]
-    on = ", ".join(each.target for each in failed)
-    told = [str(each.error) for each in failed]
-    reasons = told[0] if len(told) == 1 else "".join(f"\n  {each}" for each in told)
-    return f"pipeline {pipeline!r} failed on {on}:{'' if len(told) > 1 else ' '}{reasons}"
+        raise TargetsFailed(in_one(result), result=result) from failure
 
 
 def _options(given: Mapping[str, Any], owner: str) -> SyncOptions:
     for name in given:
         if name not in OPTION_NAMES:
-            raise InvalidOption(
-                f"{owner}: unknown option {name!r}.{nearest(name, OPTION_NAMES)} "
-                f"Options are: {', '.join(OPTION_NAMES)}."
-            )
+            own = inspect.signature(Pipeline).parameters
+            known = [*(each for each in own if each not in ("body", "options")), *OPTION_NAMES]
+            raise InvalidOption(f"{owner}: unknown option {name!r}.{advice(name, known)}")
     try:
         return SyncOptions(**given)
     except InvalidOption as error:
@@ -346,7 +340,7 @@ def _targets(
 
 def _complete(target: Target, defaults: SyncOptions, owner: str) -> Target:
     """Let the target's options win over the pipeline's, and those over the table's."""
-    spec = TableFactory.of(target.table).spec
+    spec = ends.factory_of(target, owner).spec
     options = target.options.over(defaults).over(spec.options).completed()
     said = (
         (target.options.mode, "mode= of target()"),

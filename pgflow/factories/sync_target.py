@@ -52,6 +52,7 @@ from pgflow.run.positions.watermarks import (
     move_watermark,
     stored_watermark,
 )
+from pgflow.run.recovery.cancellation import present
 from pgflow.run.result import TargetResult
 from pgflow.run.runner import Run, run_alone
 from pgflow.run.sharing.reading import Reading
@@ -265,7 +266,10 @@ class SyncTarget(ResourceFactory):
         """Return a run that can only look; its id is the same each time, and nothing has it."""
         plain = connection.execution_options(isolation_level="READ COMMITTED")
         own = Reading() if reading is None else reading
-        return Run(self.job(values), plain, Silence(), run_id=UUID(int=0), reading=own)
+        nobody, looks = Silence(), UUID(int=0)
+        return Run(
+            self.job(values), plain, nobody, run_id=looks, reading=own, cancellation=present()
+        )
 
     # -- connections ------------------------------------------------------------------
 

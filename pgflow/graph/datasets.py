@@ -52,17 +52,12 @@ class Datasets:
         """
         where, schema, name = relation
         said = self._described(where)
-        if said.dialect == "sqlite":
-            return Dataset("file", f"{said.database or ':memory:'}#{schema}.{name}")
-        if not said.database:
+        if said.dialect != "sqlite" and not said.database:
             raise InvalidSource(
                 f"a connection of {schema}.{name} does not say its database ({said}), and "
                 "OpenLineage names tables by it. Write the database into the connection."
             )
-        kind = "postgres" if said.dialect == "postgresql" else said.dialect
-        path = (schema, name) if kind in ("mysql", "mariadb") else (said.database, schema, name)
-        parts = (part for part in path if part)
-        return Dataset(f"{kind}://{_host(said, kind)}", ".".join(parts))
+        return dataset(said, schema, name)
 
     def files(self, source: FileSource) -> Iterator[Dataset]:
         """Name files by their paths as declared; a pattern counts as one."""
@@ -77,6 +72,22 @@ class Datasets:
         found: Engine = engine(where)
         self._known.append((where, describe(found)))
         return self._known[-1][1]
+
+
+def dataset(said: Description, schema: str | None, name: str) -> Dataset:
+    """Name a table in a database.
+
+    Args:
+        said: The database.
+        schema: The table's schema, or None.
+        name: Its name.
+    """
+    if said.dialect == "sqlite":
+        return Dataset("file", f"{said.database or ':memory:'}#{schema}.{name}")
+    kind = "postgres" if said.dialect == "postgresql" else said.dialect
+    path = (schema, name) if kind in ("mysql", "mariadb") else (said.database, schema, name)
+    parts = (part for part in path if part)
+    return Dataset(f"{kind}://{_host(said, kind)}", ".".join(parts))
 
 
 def _host(said: Description, kind: str) -> str:

@@ -26,7 +26,9 @@ from pgflow.project.project import Project
 from pgflow.project.reading import Relation, looks_up, reading, sources, text, writes
 
 _SPEC = "https://openlineage.io/spec"
-_EVENT = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/JobEvent"
+
+#: Where the specification describes events; the kind of event comes after it.
+EVENTS = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/"
 _FACETS = {
     "columnLineage": "1-2-0/ColumnLineageDatasetFacet",
     "documentation": "1-1-0/DocumentationDatasetFacet",
@@ -72,13 +74,20 @@ def job_events(
     """
     if columns:
         require_sqlglot()
-    writer = _Writer(project, namespace, at or datetime.now(UTC), columns=columns)
+    writer = JobWriter(project, namespace, at or datetime.now(UTC), columns=columns)
     for pipeline in chosen_pipelines(project, names, tuple(exclude)):
         yield json.dumps(writer.event(pipeline), ensure_ascii=False)
 
 
-class _Writer:
-    """Writes the events of one project."""
+class JobWriter:
+    """Writes the events of one project.
+
+    Args:
+        project: The project.
+        namespace: Whose jobs the pipelines are.
+        at: The instant of the events.
+        columns: Whether the origins of columns are part of it.
+    """
 
     def __init__(self, project: Project, namespace: str, at: datetime, *, columns: bool) -> None:
         self._relations = Relations(project, Builder(PIPELINES))
@@ -95,9 +104,9 @@ class _Writer:
             "facets": _job_facets(pipeline),
         }
         return {
-            "eventTime": self._at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "eventTime": instant(self._at),
             "producer": producer(),
-            "schemaURL": _EVENT,
+            "schemaURL": f"{EVENTS}JobEvent",
             "job": job,
             "inputs": self._inputs(pipeline),
             "outputs": self._outputs(pipeline),
@@ -121,7 +130,7 @@ class _Writer:
                     for each in column_origins(pipeline, target, self._relations.schema)
                     if not each.unknown
                 }
-                lineage = _facet(_FACETS["columnLineage"], fields=fields)
+                lineage = facet(_FACETS["columnLineage"], fields=fields)
                 dataset["facets"] |= {"columnLineage": lineage} if fields else {}
             found.append(dataset)
         return found
@@ -161,12 +170,12 @@ def _reads(pipeline: Pipeline) -> tuple[Relation, ...]:
 
 def _job_facets(pipeline: Pipeline) -> dict[str, Any]:
     kind = {"processingType": "BATCH", "integration": "PGFLOW", "jobType": "PIPELINE"}
-    facets = {"jobType": _facet(_JOB_FACETS["jobType"], **kind)}
+    facets = {"jobType": facet(_JOB_FACETS["jobType"], **kind)}
     if pipeline.doc:
-        facets["documentation"] = _facet(_JOB_FACETS["documentation"], description=pipeline.doc)
+        facets["documentation"] = facet(_JOB_FACETS["documentation"], description=pipeline.doc)
     query = _query(pipeline)
     if query:
-        facets["sql"] = _facet(_JOB_FACETS["sql"], query=query)
+        facets["sql"] = facet(_JOB_FACETS["sql"], query=query)
     return facets
 
 
@@ -188,9 +197,9 @@ def _table_facets(table: Table) -> dict[str, Any]:
         | ({"description": column.comment} if column.comment else {})
         for column in table.columns
     ]
-    facets = {"schema": _facet(_FACETS["schema"], fields=fields)}
+    facets = {"schema": facet(_FACETS["schema"], fields=fields)}
     if table.comment:
-        facets["documentation"] = _facet(_FACETS["documentation"], description=table.comment)
+        facets["documentation"] = facet(_FACETS["documentation"], description=table.comment)
     return facets
 
 
@@ -202,7 +211,22 @@ def _type(kind: Any) -> str:
         return type(kind).__name__
 
 
-def _facet(schema: str, **values: Any) -> dict[str, Any]:
+def facet(schema: str, **values: Any) -> dict[str, Any]:
+    """Write a facet, with who wrote it and which version of the specification describes it.
+
+    Args:
+        schema: Version and name, such as `1-2-0/SchemaDatasetFacet`.
+        **values: What it holds.
+    """
     name = schema.rpartition("/")[2]
     url = f"{_SPEC}/facets/{schema}.json#/$defs/{name}"
     return {"_producer": producer(), "_schemaURL": url, **values}
+
+
+def instant(at: datetime) -> str:
+    """Write an instant as the specification wants it.
+
+    Args:
+        at: The instant, timezone-aware.
+    """
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from pgflow import idents
-from pgflow.declare.rows import FileSource, RowSource
+from pgflow.declare.rows import FileSource, Rows, RowSource
 from pgflow.graph.elements import Builder, Node, NodeKind
 from pgflow.graph.places import Places
 from pgflow.graph.resolution import Path, Schema
@@ -61,9 +61,10 @@ class Relations:
         """Return the connection of a node, with schema and name."""
         return self._where[node_id]
 
-    def rows(self, pipeline: str, source: RowSource) -> str:
+    def rows(self, pipeline: str, source: object) -> str:
         """Add files, or rows that Python makes, and return the id of the node."""
-        details = (type(source).__name__,)
+        declared = isinstance(source, RowSource) and not isinstance(source, Rows)
+        details = (type(source).__name__ if declared else "rows from Python",)
         if isinstance(source, FileSource):
             paths = source.path if isinstance(source.path, (list, tuple)) else [source.path]
             name = ", ".join(FilePath(str(each)).as_posix() for each in paths)

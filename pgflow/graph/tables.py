@@ -13,7 +13,7 @@ from pgflow.graph.elements import PIPELINES, Builder, Edge, Graph, Node
 from pgflow.graph.relations import Relations
 from pgflow.graph.resolution import require_sqlglot
 from pgflow.project.project import Project
-from pgflow.project.reading import Relation, looks_up, reading, writes
+from pgflow.project.reading import Relation, looks_up, reading, returns_rows, writes
 from pgflow.project.selection import Selection
 
 
@@ -93,7 +93,7 @@ class _Drawing:
         )
         for relation in self._reads(pipeline):
             self._builder.edge(Edge(self._relations.node(relation), own, "reads"))
-        if isinstance(spec.source, RowSource):
+        if isinstance(spec.source, RowSource) or returns_rows(pipeline):
             rows = self._relations.rows(pipeline.name, spec.source)
             self._builder.edge(Edge(rows, own, "reads"))
         for relation in looks_up(pipeline):
@@ -148,8 +148,13 @@ class _Drawing:
             self._builder.note(f"pipeline {pipeline.name!r}: not known what it reads: {error}")
             return ()
         if not found.known:
+            why = (
+                "makes rows from Python, perhaps of what it reads"
+                if returns_rows(pipeline)
+                else "does not say literally what it returns"
+            )
             self._builder.note(
                 f"pipeline {pipeline.name!r}: not known what it reads, or not all: its function "
-                "does not say literally what it returns."
+                f"{why}."
             )
         return found.relations

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from pgflow.run.result import TargetResult
+from pgflow.run.result import SyncResult, TargetResult
 
 #: Where nobody has configured logging, this one reaches standard error: who watches is to know.
 _log = logging.getLogger("pgflow.observe")
@@ -47,8 +47,33 @@ class Failure:
         return {"pipeline": self.pipeline, "error_type": kind, **self.result.to_dict()}
 
     def __str__(self) -> str:
-        what = str(self.error) or type(self.error).__name__
-        return f"{self.pipeline} -> {self.target} failed: {what}"
+        return f"{self.pipeline} -> {self.target} failed: {self.result.reason}"
+
+
+def in_one(result: SyncResult, say: Callable[[TargetResult], str] | None = None) -> str:
+    """Say in one message what went wrong on a pipeline's targets.
+
+    Args:
+        result: What the pipeline did; one of its targets failed at least.
+        say: Says what went wrong on one of them; by default in the words of its error.
+
+    Returns:
+        A sentence; with several failed targets a line for each, unless all say the same.
+    """
+    groups: dict[str, list[str]] = {}
+    for each in result.targets:
+        if each.error is not None:
+            reason = each.reason if say is None else say(each)
+            owners = (f"{result.pipeline} -> {each.target}: ", f"{result.pipeline}: ")
+            for name in (*owners, f"pipeline {result.pipeline!r}: "):
+                reason = reason.removeprefix(name)
+            groups.setdefault(reason, []).append(each.target)
+    failed = f"pipeline {result.pipeline!r} failed on "
+    told = [f"{', '.join(targets)}: {reason}" for reason, targets in groups.items()]
+    if len(told) == 1:
+        return failed + told[0]
+    named = ", ".join(target for targets in groups.values() for target in targets)
+    return failed + named + ":" + "".join(f"\n  {each}" for each in told)
 
 
 #: What is called for a failed run.

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, MetaData, Table, inspect, lite
 
 from pgflow import idents
 from pgflow.bookkeeping import COUNTS, SCHEMA, STATUSES, register
+from pgflow.connections.places import place
 from pgflow.errors import InvalidOption, MissingTable, UnknownRun
 
 #: What stands for columns that a table of an older layout does not have.
@@ -186,9 +187,9 @@ def _readable(connection: Connection, schema: str) -> tuple[Table, list[ColumnEl
     """The table of runs, and what of it can be read: one of an older layout has less."""
     if not inspect(connection).has_table("runs", schema=schema):
         raise MissingTable(
-            f"the database has no table {idents.qualify(schema, 'runs')}, so there is no history. "
-            "Run alembic upgrade head or pgflow.create_all(), or name the connection and schema "
-            "that have it."
+            f"the database has no table {idents.qualify(schema, 'runs')} ({place(connection)}), so "
+            "there is no history. Run alembic upgrade head or pgflow.create_all(), or name the "
+            "connection and schema that have it."
         )
     runs = register(MetaData(), schema).runs
     have = {column["name"] for column in inspect(connection).get_columns("runs", schema=schema)}

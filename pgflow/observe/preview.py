@@ -231,6 +231,8 @@ def preview_target(
     path: Decision[str],
     obstacle: Obstacle | None = None,
     *,
+    source: str = "",
+    reading: Decision[str] | None = None,
     server_plans: tuple[ServerPlan, ...] = (),
 ) -> TargetPreview:
     """Put together what is known of one target.
@@ -241,6 +243,8 @@ def preview_target(
         place: Where the target is.
         path: How rows get from source to target.
         obstacle: Why not everything is known, if it is not.
+        source: Where the rows come from if that is not the target's database.
+        reading: Of several targets: whether the source is read once or again, and why.
         server_plans: The servers' own plans.
 
     Returns:
@@ -248,7 +252,9 @@ def preview_target(
     """
     decisions = dict(plan.decisions)
     mode = decisions.pop("mode", Decision(spec.mode, spec.mode_reason))
-    ordered = [("mode", mode), ("path", path), *decisions.items()]
+    ordered: list[tuple[str, Decision[Any]]] = [("mode", mode), ("path", path)]
+    ordered += [("reading", reading)] if reading is not None else []
+    ordered += decisions.items()
     if spec.watermark is not None:
         value = spec.watermark.value
         state = "not known" if isinstance(value, Unknown) else value or "nothing read yet"
@@ -264,7 +270,7 @@ def preview_target(
         declared=tuple(c.name for c in spec.target.columns),
         added=spec.target.system.names,
         plan=plan,
-        source=next(feeds, ""),
+        source=next(feeds, source),
         estimated_rows=spec.facts.estimated_rows,
         problem="" if obstacle is None else obstacle.reason,
         refused=obstacle is not None and obstacle.refused,
@@ -299,6 +305,7 @@ def _statement(statement: Statement, told: ServerPlan | None) -> dict[str, Any]:
         "parameters": list(statement.parameter_names),
         "counts": statement.counts,
         "when": list(statement.when),
+        "instead": list(statement.instead),
         "feed": _feed(statement.feed),
         "server_plan": None if told is None else told.to_dict(),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgflow.observe.listing import printable
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 Line: TypeAlias = tuple[tuple[str, str], ...]
 
 _INDENT = "  "
+#: Says where the rest of a compact preview is.
+HINT: Line = ((f"{_INDENT}-v (verbose=True) shows every decision and statement", "dim"),)
+
+#: Says of a target that the same is in the way as at one before it.
+_AGAIN: Line = ((f"{_INDENT}not known: for the same reason", "yellow"),)
+
 _BOLD, _DIM, _CAREFUL, _BAD, _GOOD = "bold", "dim", "yellow", "bold red", "green"
 
 
@@ -29,26 +35,63 @@ def lines(preview: Preview, verbose: bool | None = None) -> Iterator[Line]:
 
     Args:
         preview: The preview.
-        verbose: Whether every statement is shown; by default for a single target only.
+        verbose: Whether every statement is shown; by default for a single target only of which
+            everything is known.
 
     Yields:
         Its lines.
     """
     full = len(preview.targets) == 1 if verbose is None else verbose
+    yield from _head(preview)
+    if not full:
+        yield from compact_lines(preview)
+        yield HINT
+        return
+    for target in preview.targets:
+        yield _plain("")
+        yield from target_lines(target, statements=bool(verbose) or not target.problem)
+        if target.problem and not verbose:
+            yield HINT
+
+
+def brief_lines(preview: Preview) -> Iterator[Line]:
+    """Write a preview in a few lines, for a list of them.
+
+    Args:
+        preview: The preview.
+
+    Yields:
+        Its lines, without the one that says where the rest is.
+    """
+    yield from _head(preview)
+    yield from compact_lines(preview)
+
+
+def compact_lines(preview: Preview) -> Iterator[Line]:
+    """Write what is most important of each target.
+
+    Args:
+        preview: The preview.
+
+    Yields:
+        A line for each target, what is amiss with it, and how often the source is read.
+    """
+    told: set[str] = set()
+    for target in preview.targets:
+        yield ((_INDENT, ""), *summary(target))
+        again = bool(target.problem) and target.problem in told and not target.refused
+        found = [*_cautions(target), *([_AGAIN] if again else _obstacles(target))]
+        yield from (((_INDENT, ""), *line) for line in found)
+        told.add(target.problem)
+    yield from (_plain(f"{_INDENT}{line}") for line in _readings(preview.targets))
+
+
+def _head(preview: Preview) -> Iterator[Line]:
     more = [f"  schedule: {preview.schedule}"] if preview.schedule else []
     more += [f"  targets: {len(preview.targets)}"] if len(preview.targets) > 1 else []
     yield ((preview.pipeline, _BOLD), ("".join(more), ""))
     if preview.parameters:
         yield _plain(f"{_INDENT}with " + ", ".join(f"{k}={v}" for k, v in preview.parameters))
-    for target in preview.targets:
-        if full:
-            yield _plain("")
-            yield from target_lines(target)
-        else:
-            yield (("  ", ""), *summary(target))
-            yield from ((("  ", ""), *line) for line in _troubles(target))
-    if not full:
-        yield ((f"{_INDENT}verbose for every decision and statement", _DIM),)
 
 
 def summary(target: TargetPreview) -> Line:
@@ -62,6 +105,23 @@ def summary(target: TargetPreview) -> Line:
     return ((mark, style), (f" {target.target}  mode={target.mode}  keys={named}  path={path}", ""))
 
 
+def _readings(targets: Sequence[TargetPreview]) -> Iterator[str]:
+    """Say how often the source is read, and why again."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for target in targets:
+        reading = dict(target.decisions).get("reading")
+        if reading is not None:
+            once = reading.value if reading.value.startswith("once") else ""
+            groups.setdefault((once, reading.reason), []).append(target.target)
+    for (once, why), names in groups.items():
+        if len(names) == len(targets):
+            yield f"the source is read {once or f'by each target, because {why}'}"
+        elif once:
+            yield f"the source is read {once}: {', '.join(names)}"
+        else:
+            yield f"the source is read by {', '.join(names)} itself, because {why}"
+
+
 def target_lines(target: TargetPreview, *, statements: bool = True) -> Iterator[Line]:
     """Write what a run would do to one target.
 
@@ -73,10 +133,14 @@ def target_lines(target: TargetPreview, *, statements: bool = True) -> Iterator[
         Its lines.
     """
     yield from _facts(target)
-    yield from _troubles(target)
+    yield from _cautions(target)
+    yield from _obstacles(target)
     if not statements:
         return
     first = len(target.plan.prepare) + len(target.plan.statements)
+    if target.unknown and not target.refused and target.steps:
+        yield _plain("")
+        yield ((f"{_INDENT}as far as it can be told without the database:", _CAREFUL),)
     yield from _statements(target.steps[:first])
     if target.plan.fallback is not None:
         yield _plain("")
@@ -109,9 +173,12 @@ def spoken(value: object) -> str:
 
 
 def notes(statement: Statement) -> str:
-    """Say of a statement what its row count is, and when it runs; empty if there is nothing."""
+    """Say of a statement what its row count is, when it runs, and what ends the plan with it."""
     found = [f"counts as {statement.counts}"] if statement.counts else []
     found += [f"only if there is any {' or '.join(statement.when)}"] if statement.when else []
+    found += [f"gives way if there is any {' or '.join(statement.instead)}"] * bool(
+        statement.instead
+    )
     return "; ".join(found)
 
 
@@ -127,12 +194,16 @@ def _facts(target: TargetPreview) -> Iterator[Line]:
         )
 
 
-def _troubles(target: TargetPreview) -> Iterator[Line]:
-    """Warnings, hazards, and what could not be known or would be refused."""
+def _cautions(target: TargetPreview) -> Iterator[Line]:
+    """Warnings and hazards."""
     for warning in target.warnings:
         yield ((f"{_INDENT}warning: {warning}", _CAREFUL),)
     for hazard in target.plan.hazards:
         yield ((f"{_INDENT}hazard: {hazard}", _CAREFUL),)
+
+
+def _obstacles(target: TargetPreview) -> Iterator[Line]:
+    """What could not be known, or would be refused."""
     if target.problem:
         word, style = ("refused", _BAD) if target.refused else ("not known", _CAREFUL)
         first, *others = target.problem.splitlines()

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -50,7 +51,7 @@ class LineProgress(Silence):
         with self._lock:
             self._say(f"{title(run)}: {outcome(result)}")
             for warning in result.warnings:
-                self._say(f"warning: {warning}")
+                self._say(f"{title(run)}: warning: {_own(run, warning)}")
 
     def _say(self, line: str) -> None:
         with self._lock:
@@ -78,7 +79,9 @@ class TerminalProgress(LineProgress):
     """
 
     def __init__(self, console: Console, patience: float = PATIENCE) -> None:
-        super().__init__(lambda line: console.print(line, markup=False, highlight=False))
+        # Lines are not broken here: the terminal does that, so that they can be copied whole.
+        show = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        super().__init__(show)
         self._console = console
         self._patience = patience
         self._going_on: dict[UUID, _Live] = {}
@@ -249,6 +252,13 @@ class LogProgress(Silence):
         }
         extra = {"event": event, **names, **said}
         self._log.log(level, f"%s: {text}", title(run), *args, extra=extra)
+
+
+def _own(run: RunStarted, warning: str) -> str:
+    """What a warning says, without the names that stand before it already."""
+    for name in (f"{run.pipeline} -> {run.target}: ", f"{run.pipeline}: "):
+        warning = warning.removeprefix(name)
+    return warning
 
 
 def _told(error: BaseException | None) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from pgflow.observe.listing import Listing
@@ -12,20 +12,19 @@ from pgflow.run.result import SyncResult
 _MARKS = {"success": "✓", "failed": "✗"}
 
 
-def rehearsal_listing(results: Iterable[SyncResult], not_run: Sequence[str] = ()) -> Listing:
+def rehearsal_listing(results: Iterable[SyncResult]) -> Listing:
     """Show what dry runs found, one row for each target.
 
     Args:
-        results: The results of pipelines, failed targets among them.
-        not_run: Names of pipelines that were not run.
+        results: As for `result_listing`.
 
     Returns:
         The listing of `result_listing`, with a mark before each row and its error behind it.
     """
     known = tuple(results)
-    plain = result_listing(known, not_run)
+    plain = result_listing(known)
     status = plain.headings.index("status")
-    errors = [error for result in known for error in _errors(result)] + [""] * len(not_run)
+    errors = [error for result in known for error in _errors(result)]
     rows = (
         (_MARKS.get(row[status], ""), *row, error)
         for row, error in zip(plain.rows, errors, strict=True)
@@ -41,4 +40,4 @@ def rehearsal_listing(results: Iterable[SyncResult], not_run: Sequence[str] = ()
 
 def _errors(result: SyncResult) -> list[str]:
     """One text for each row of the result; a function that did the work itself has one row."""
-    return ["" if each.error is None else str(each.error) for each in result.targets] or [""]
+    return [each.reason for each in result.targets] or [""]

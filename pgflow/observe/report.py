@@ -17,7 +17,9 @@ _NUMERIC = frozenset({*COUNTS, "seconds", "attempts"})
 #: Counts that only some pipelines can have: shown where any of them is not zero.
 _RARE = frozenset({"rejected"})
 _FAINT = frozenset(COUNTS) - {"inserted", "read"}
-_MINOR = ("mode", "read", "seconds")
+#: Where there is no room for all, these are not shown, or all of these below their row.
+_MINOR = ("mode", "read", "unchanged", "seconds")
+_BELOW = ("target",)
 
 #: How much of a run's id a listing shows; enough to ask for the run.
 _RUN_DIGITS = 8
@@ -25,12 +27,11 @@ _RUN_DIGITS = 8
 NL = "\n"
 
 
-def result_listing(results: Iterable[SyncResult], not_run: Sequence[str] = ()) -> Listing:
+def result_listing(results: Iterable[SyncResult]) -> Listing:
     """Show what runs did, one row for each target.
 
     Args:
-        results: The results of pipelines, failed targets among them.
-        not_run: Names of pipelines that were not run.
+        results: The results of pipelines, failed targets among them, and those not begun.
 
     Returns:
         The listing.
@@ -38,9 +39,8 @@ def result_listing(results: Iterable[SyncResult], not_run: Sequence[str] = ()) -
     known = tuple(results)
     shown = _shown(target for result in known for target in result.targets)
     rows = [row for result in known for row in _result_rows(result, shown)]
-    rows += [_row(name, "", "", "not run", None, None, shown) for name in not_run]
     headings = ("pipeline", "target", "mode", "status", *shown, "seconds")
-    return Listing(headings, tuple(rows), _NUMERIC, _FAINT, _MINOR)
+    return Listing(headings, tuple(rows), _NUMERIC, _FAINT, _MINOR, _BELOW)
 
 
 def history_listing(entries: Iterable[HistoryEntry]) -> Listing:
@@ -78,8 +78,8 @@ def histories_listing(found: Histories, *, where: bool = True) -> Listing:
         for label, entry in found.entries
     )
     faint = _FAINT | {"error"}
-    minor = ("mode", "target", "read", *mark, "run", "seconds", "unchanged")
-    return Listing(headings, rows, _NUMERIC, faint, minor, frozenset({"error", *mark}))
+    below = (*mark, *_BELOW)
+    return Listing(headings, rows, _NUMERIC, faint, _MINOR, below, frozenset({"error"}))
 
 
 def entry_text(entry: HistoryEntry, where: str = "") -> str:
@@ -153,7 +153,8 @@ def _fact(value: object) -> str:
 
 def _target_row(pipeline: str, target: TargetResult, shown: Sequence[str]) -> tuple[str, ...]:
     done = target if target.status == "success" else None
-    return _row(pipeline, target.target, target.mode, target.status, done, target.seconds, shown)
+    seconds = None if target.status == "not run" else target.seconds
+    return _row(pipeline, target.target, target.mode, target.status, done, seconds, shown)
 
 
 def _row(

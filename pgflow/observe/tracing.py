@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pgflow.connections.registry import Description
+from pgflow.connections.secrets import conceal
 from pgflow.errors import MissingExtra
 from pgflow.plan.statement import Plan, Statement
 from pgflow.run.events import RunStarted, Silence, Transferred
@@ -161,7 +163,8 @@ class TracingObserver(Silence):
 
     def _close(self, span: Span, error: BaseException | None) -> None:
         if error is not None:
-            span.record_exception(error)
+            trace = conceal("".join(traceback.format_exception(error)))
+            span.record_exception(error, {"exception.stacktrace": trace})
             for name, value in _kind(error).items():
                 span.set_attribute(name, value)
             first = str(error).partition("\n")[0]

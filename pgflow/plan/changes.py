@@ -44,14 +44,16 @@ class ChangesFeed(Feed):
 
     Attributes:
         changes: Where they are read.
-        since: What was read before, which the slot may forget; None in a rehearsal.
+        since: How far was read before, which the slot may forget.
+        keeps: Whether the slot forgets nothing all the same, because this is a rehearsal.
         types: The types of the keys.
         everything: Statements that take every key for changed, where the log cannot name them: it
             tells of a TRUNCATE without keys.
     """
 
     changes: Changes | None = None
-    since: str | None = None
+    since: str = "0/0"
+    keeps: bool = False
     types: tuple[str, ...] = ()
     everything: tuple[Sql, ...] = ()
 
@@ -122,7 +124,8 @@ def _read_log(spec: SyncSpec) -> Statement:
     feed = ChangesFeed(
         f"slot {changes.slot}",
         changes=changes,
-        since=None if spec.rehearsal else str(mark.value),
+        since=str(mark.value),
+        keeps=spec.rehearsal,
         types=tuple(types[key] for key in keys),
         everything=(
             into + sql("SELECT {k} FROM {s} AS s", k=names(keys, of="s"), s=spec.source.relation),

@@ -85,7 +85,7 @@ class Modes:
                 f"{owner}: no mode was given, neither by the pipeline nor by its table; "
                 f"pass mode= with one of {listed}."
             )
-        if name not in self._modes:
+        if not isinstance(name, str) or name not in self._modes:
             raise InvalidOption(
                 f"{owner}: mode {name!r} is unknown.{nearest(str(name), list(self._modes))} "
                 f"Known modes: {listed}."

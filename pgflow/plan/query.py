@@ -64,6 +64,8 @@ def from_clause(clause: ClauseElement, owner: str) -> Sql:
     from sqlalchemy.exc import SQLAlchemyError
 
     dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # untyped upstream
+    # SQLAlchemy 2.0 doubles backslashes until it has asked a server, which has no need of it.
+    dialect._backslash_escapes = False
     try:
         compiled: Any = clause.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         values = compiled.construct_params(escape_names=False)

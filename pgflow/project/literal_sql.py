@@ -6,7 +6,7 @@ import ast
 import inspect
 import linecache
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
@@ -15,6 +15,7 @@ from sqlalchemy.sql import ClauseElement
 
 from pgflow.declare.sources import Query, SourceTable
 from pgflow.errors import DeclarationError
+from pgflow.project.literal_rows import RowsFrom, rows_in, rows_of
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 #: What stands for a value that the text does not tell.
@@ -31,17 +32,19 @@ class Returned:
         sources: SQL, queries and tables that stand there literally or under a name.
         known: Whether it can return nothing else, None aside.
         may_be_none: Whether it can return None, so that the declared source counts.
+        rows: Where the rows come from that it returns, if it returns rows; else None.
     """
 
     sources: tuple[str | Query | SourceTable | ClauseElement, ...]
     known: bool
     may_be_none: bool
+    rows: RowsFrom | None = None
 
 
 _NOT_KNOWN = Returned((), False, True)
 
 
-def returned(function: Callable[..., Any]) -> Returned:
+def returned(function: Callable[..., Any], connections: int = 0) -> Returned:
     """Read the `return` statements of a function.
 
     Known are string literals, also joined ones; `Query` and `SourceTable` called with them; and
@@ -51,13 +54,16 @@ def returned(function: Callable[..., Any]) -> Returned:
 
     Args:
         function: The function of a pipeline.
+        connections: How many of its arguments are connections. What it reads by one is not known.
 
     Returns:
         What is known.
     """
     node = _node(function) if isinstance(function, FunctionType) else None
-    if node is None or _yields(node):
+    if node is None:
         return _NOT_KNOWN
+    if _yields(node):
+        return replace(_NOT_KNOWN, rows=RowsFrom.code)
     names = _Names(cast(FunctionType, function), node)
     if isinstance(node, ast.Lambda):
         values, may_be_none = [names.value(node.body)], False
@@ -66,8 +72,15 @@ def returned(function: Callable[..., Any]) -> Returned:
         values = [names.value(value) for value in ends if value is not None]
         may_be_none = None in ends or not _is_end(node.body)
     sources = tuple(v for v in values if isinstance(v, (str, Query, SourceTable, ClauseElement)))
-    known = all(value is not _UNKNOWN for value in values)
-    return Returned(sources, known, may_be_none or None in values)
+    known = not any(value is _UNKNOWN or value is RowsFrom.code for value in values)
+    known = known and not _uses(node, connections)
+    rows = [value for value in values if isinstance(value, RowsFrom)]
+    return Returned(
+        sources,
+        known,
+        may_be_none or any(value is None for value in values),
+        None if not rows else RowsFrom.code if RowsFrom.code in rows else rows[0],
+    )
 
 
 class _Names:
@@ -79,9 +92,11 @@ class _Names:
         self._variables = _variables(node)
 
     def value(self, node: ast.expr) -> Any:
-        """The value of an expression: a source, None, or `_UNKNOWN`."""
+        """The value of an expression: a source, None, where rows come from, or `_UNKNOWN`."""
         found = self._value(node)
-        kinds = (str, Query, SourceTable, ClauseElement, type(None))
+        kinds = (str, Query, SourceTable, ClauseElement, RowsFrom, type(None))
+        if not isinstance(found, (*kinds, type)):
+            found = rows_of(found) or found
         return found if isinstance(found, kinds) else _UNKNOWN
 
     def _value(self, node: ast.expr) -> Any:
@@ -96,7 +111,7 @@ class _Names:
                 return _member(self._value(node.value), name)
             case ast.Call():
                 return self._made(node)
-        return _UNKNOWN
+        return rows_in(node, self._value, self._code) or _UNKNOWN
 
     def _running(self, text: str | None) -> Any:
         """Take a text only if it is in the code that runs: the file may have changed since."""
@@ -106,12 +121,16 @@ class _Names:
         if name in (*self._code.co_varnames, *self._code.co_cellvars):
             assigned = self._variables.get(name, [])
             once = assigned[0] if len(assigned) == 1 else None
-            return _UNKNOWN if once is None or isinstance(once, ast.Name) else self._value(once)
+            found = _UNKNOWN if once is None or isinstance(once, ast.Name) else self._value(once)
+            # What is put into a variable's list afterwards does not stand here.
+            return RowsFrom.code if isinstance(found, RowsFrom) else found
         return self._outside.get(name, _UNKNOWN)
 
     def _made(self, node: ast.Call) -> Any:
         """A `Query` or `SourceTable` of literals; the values of parameters do not matter."""
         kind = self._value(node.func)
+        if isinstance(kind, type) and (rows := rows_of(kind)) is not None:
+            return rows
         if kind not in (Query, SourceTable) or any(k.arg is None for k in node.keywords):
             return _UNKNOWN
         fields = ("sql", "params") if kind is Query else ("name", "column_map")
@@ -213,6 +232,16 @@ def _own(node: ast.AST) -> Iterator[ast.AST]:
 def _body(node: ast.AST) -> list[ast.stmt]:
     found: list[ast.stmt] = getattr(node, "body", [])
     return found
+
+
+def _uses(node: _Function, connections: int) -> bool:
+    """Whether anything is done with one of the first arguments."""
+    arguments = (*node.args.posonlyargs, *node.args.args)[:connections]
+    names = {each.arg for each in arguments}
+    return any(
+        isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and each.id in names
+        for each in ast.walk(node)
+    )
 
 
 def _yields(node: _Function) -> bool:

@@ -8,12 +8,17 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from pgflow.connections.secrets import conceal
 from pgflow.connections.settings import PROJECT_FILE, SettingsFile, project_settings
+from pgflow.declare.options import nearest
 from pgflow.errors import MalformedSettings, ModuleFailed, NoModules, PgflowError
+
+#: What stands in `pgflow.toml` above the sections.
+_KEYS = ("modules", "observers", "on_failure", "extensions")
 
 #: Where code is that users did not write.
 _FOREIGN = tuple(
@@ -45,13 +50,26 @@ def load_modules(names: Sequence[str] | str | None = None) -> tuple[ModuleType, 
     settings = project_settings()
     root = settings.path.parent if settings else Path.cwd()
     given = (names,) if isinstance(names, str) else names
-    wanted = listed_modules(settings) if given is None else tuple(given)
+    wanted = listed_modules(settings) if given is None else _checked(given)
     if not wanted:
         raise NoModules(_nothing_named(settings))
     _search(root)
     if names is not None:
         _search(Path.cwd())
-    return tuple(_load(name, root) for name in wanted)
+    said = f"{settings.path}: modules names {{!r}}, but " if settings and names is None else ""
+    return tuple(_load(name, root, said.format(name)) for name in wanted)
+
+
+def _checked(given: object) -> tuple[str, ...]:
+    """Refuse what holds no names of modules, such as the pipelines themselves."""
+    names = tuple(given) if isinstance(given, Iterable) else (given,)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise NoModules(
+                f"{name!r} is no name of a module. Give names such as ['pipelines'], or paths that "
+                "end in .py."
+            )
+    return names
 
 
 def listed_modules(settings: SettingsFile | None) -> tuple[str, ...]:
@@ -65,6 +83,7 @@ def listed_modules(settings: SettingsFile | None) -> tuple[str, ...]:
     """
     if settings is None:
         return ()
+    _refuse_unknown_keys(settings)
     listed = settings.data.get("modules", [])
     if not isinstance(listed, list) or not all(isinstance(m, str) and m for m in listed):
         raise MalformedSettings(
@@ -73,6 +92,18 @@ def listed_modules(settings: SettingsFile | None) -> tuple[str, ...]:
             path=str(settings.path),
         )
     return tuple(listed)
+
+
+def _refuse_unknown_keys(settings: SettingsFile) -> None:
+    """Refuse lines that nobody reads; sections of others may stand there too."""
+    for key, value in settings.data.items():
+        if key not in _KEYS and not isinstance(value, dict):
+            raise MalformedSettings(
+                f"{settings.path}: {key!r} is no setting of pgflow.{nearest(key, _KEYS)} "
+                f"The settings are {', '.join(_KEYS)}, and [connections.NAME]; what belongs to "
+                "other programs stands in sections of their own.",
+                path=str(settings.path),
+            )
 
 
 def _nothing_named(settings: SettingsFile | None) -> str:
@@ -92,11 +123,11 @@ def _search(directory: Path) -> None:
         sys.path.insert(0, str(directory))
 
 
-def _load(name: str, root: Path) -> ModuleType:
-    """Import one module; what it raises becomes a sentence."""
+def _load(name: str, root: Path, said: str) -> ModuleType:
+    """Import one module; what it raises becomes a sentence, behind who has named the module."""
     try:
         if name.endswith(".py"):
-            return _load_file(name)
+            return _load_file(name, said)
         importlib.invalidate_caches()
         return importlib.import_module(name)
     except ModuleFailed:
@@ -104,7 +135,7 @@ def _load(name: str, root: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise ModuleFailed(
-                f"there is no module {name!r}: looked in {root}, then where Python looks. "
+                f"{said}there is no module {name!r}: looked in {root}, then where Python looks. "
                 "Correct the name, or give a path that ends in .py.",
                 module=name,
                 place=None,
@@ -114,10 +145,12 @@ def _load(name: str, root: Path) -> ModuleType:
         raise _failed(name, error) from error
 
 
-def _load_file(name: str) -> ModuleType:
+def _load_file(name: str, said: str) -> ModuleType:
     path = Path(name).expanduser().resolve()
     if not path.is_file():
-        raise ModuleFailed(f"there is no file {path}. Correct the path.", module=name, place=None)
+        raise ModuleFailed(
+            f"{said}there is no file {path}. Correct the path.", module=name, place=None
+        )
     for module in list(sys.modules.values()):
         if getattr(module, "__file__", None) == str(path):
             return module
@@ -165,15 +198,16 @@ def user_place(error: BaseException) -> str | None:
         error: A caught exception.
 
     Returns:
-        File, line and source of the innermost frame outside pgflow and installed packages.
+        File, line and source of the innermost frame outside pgflow and installed packages. A
+        password that the source spells out is not repeated.
     """
     if isinstance(error, SyntaxError) and error.filename:
-        text = f" `{error.text.strip()}`" if error.text else ""
+        text = f" `{conceal(error.text.strip())}`" if error.text else ""
         return f"{error.filename}:{error.lineno}{text}"
     own = [frame for frame in _frames(error.__traceback__) if _is_users(frame.filename)]
     if not own:
         return None
-    text = f" `{own[-1].line}`" if own[-1].line else ""
+    text = f" `{conceal(own[-1].line)}`" if own[-1].line else ""
     return f"{own[-1].filename}:{own[-1].lineno}{text}"
 
 

@@ -10,12 +10,13 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.sql import ClauseElement
 
 from pgflow.declare.sources import Query, SourceTable
-from pgflow.errors import DeclarationError, InvalidSource
+from pgflow.errors import InvalidSource
 from pgflow.factories.pipeline import Pipeline
 from pgflow.plan.query import from_clause, from_text, from_text_and_parameters
 from pgflow.plugins.sync_keys import PLANNER
 from pgflow.project.contents import path
 from pgflow.project.literal_sql import returned
+from pgflow.project.named_tables import named_tables
 
 #: A connection as declared, a schema and a table.
 Relation = tuple[Any, str | None, str]
@@ -65,13 +66,19 @@ def sources(pipeline: Pipeline) -> tuple[list[tuple[Readable, bool]], bool]:
         pipeline: The pipeline. Its function is not called.
     """
     spec = pipeline.spec
-    told = None if spec.body is None else returned(spec.body.function)
+    told = None if spec.body is None else returned(spec.body.function, spec.body.connections)
     found: list[tuple[Readable, bool]] = []
     if told is not None:
         found = [(source, False) for source in told.sources]
     if (told is None or told.may_be_none) and isinstance(spec.source, (Query, SourceTable)):
         found.append((spec.source, True))
     return found, told is None or told.known
+
+
+def returns_rows(pipeline: Pipeline) -> bool:
+    """Say whether a pipeline's function makes rows by itself, as far as its text tells."""
+    body = pipeline.spec.body
+    return body is not None and returned(body.function).rows is not None
 
 
 def _read(pipeline: Pipeline) -> Reading:
@@ -129,19 +136,7 @@ def _foreign(pipeline: Pipeline) -> Iterator[Relation]:
 def _relations(pipeline: Pipeline, source: Readable) -> list[tuple[str, str]]:
     if isinstance(source, SourceTable):
         return [source.path]
-    return relations_in(text(pipeline, source))
-
-
-def relations_in(query: Any) -> list[tuple[str, str]]:
-    """Return the tables and views that a query names; those without a schema are in public.
-
-    Args:
-        query: SQL text, or what pglast has made of it.
-    """
-    # Parsing needs pglast, which only projects with such sources pay for.
-    from pglast.visitors import referenced_relations
-
-    return sorted({_path(name) for name in referenced_relations(query)})
+    return named_tables(text(pipeline, source))
 
 
 def text(pipeline: Pipeline, source: str | Query | ClauseElement) -> str:
@@ -156,16 +151,6 @@ def text(pipeline: Pipeline, source: str | Query | ClauseElement) -> str:
             return from_text(source.sql, source.params, owner).render()[0]
         source = source.sql
     return from_clause(source, owner).render()[0]
-
-
-def _path(name: str) -> tuple[str, str]:
-    """Take a qualified name apart, as pglast writes it; a bare one is taken to be in public."""
-    for spelt in (name, f"public.{name}", name.partition(".")[2]):
-        try:
-            return SourceTable(spelt).path
-        except DeclarationError:
-            continue
-    raise InvalidSource(f"{name} is no name of a table.")
 
 
 def place(pipeline: Pipeline, source: Readable) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 
 from pgflow.declare.options import nearest
@@ -31,7 +31,7 @@ class Selection:
 
     def __init__(self, pipelines: Mapping[str, Pipeline]) -> None:
         self._pipelines = pipelines
-        self._standings: Mapping[str, tuple[Standing, ...]] | None = None
+        self._standings: dict[str, tuple[Standing, ...]] = {}
 
     def chosen(self, words: Iterable[str], exclude: Iterable[str] = ()) -> dict[str, Pipeline]:
         """Choose pipelines.
@@ -45,12 +45,15 @@ class Selection:
 
         Raises:
             UnknownPipeline: A word fits nothing. Only of states there may be none.
+            HistoryOutOfReach: The history of a pipeline that is not left out has to be asked, and
+                cannot.
         """
-        wanted = {name: None for word in words for name in self._fitting(word)}
-        for word in exclude:
-            for name in self._fitting(word):
-                wanted.pop(name, None)
-        return {name: self._pipelines[name] for name in wanted}
+        # Those of which no history is asked come first: their databases may be down.
+        left_out: set[str] = set()
+        for word in sorted(exclude, key=self._is_state):
+            left_out.update(self._fitting(word, left_out))
+        wanted = {name: None for word in words for name in self._fitting(word, left_out)}
+        return {name: self._pipelines[name] for name in wanted if name not in left_out}
 
     def unknown(self, word: str) -> UnknownPipeline:
         """Make the error for a word that fits nothing."""
@@ -62,16 +65,20 @@ class Selection:
             return _unknown(word, what, word[6:], list(STATES), "states")
         return _unknown(word, f"there is no pipeline {word!r}", word, list(self._pipelines), "")
 
-    def _fitting(self, word: str) -> Sequence[str]:
+    def _is_state(self, word: str) -> bool:
+        return word not in self._pipelines and _STATE in word
+
+    def _fitting(self, word: str, left_out: Set[str]) -> Sequence[str]:
+        """What a word chooses; where only a state counts, those left out need not be looked at."""
         if word in self._pipelines:
             return [word]
         core = word.removeprefix(_AROUND)
         before, after = core != word, False
         if core not in self._pipelines:
             core, after = core.removesuffix(_AROUND), core.endswith(_AROUND)
-        found = self._plain(core)
         if not (before or after):
-            return found
+            return self._plain(core, left_out)
+        found = self._plain(core, frozenset())
         reading = dependencies(self._pipelines.values())
         around = set(found)
         if before:
@@ -80,25 +87,27 @@ class Selection:
             around |= upstream(found, turned(reading))
         return [name for name in self._pipelines if name in around]
 
-    def _plain(self, word: str) -> Sequence[str]:
+    def _plain(self, word: str, left_out: Set[str]) -> Sequence[str]:
         """The pipelines that a word without `+` fits."""
         if word in self._pipelines:
             return [word]
         if word.startswith(_STATE):
-            return self._in_state(word)
+            return self._in_state(word, left_out)
         found = [name for name, pipeline in self._pipelines.items() if _fits(pipeline, word)]
         if not found:
             raise self.unknown(word)
         return found
 
-    def _in_state(self, word: str) -> Sequence[str]:
+    def _in_state(self, word: str, left_out: Set[str]) -> Sequence[str]:
         state = STATES.get(word[len(_STATE) :])
         if state is None:
             raise self.unknown(word)
-        if self._standings is None:
-            self._standings = standings(self._pipelines.values())
-        known = self._standings
-        return [n for n, pipeline in self._pipelines.items() if state(pipeline, known.get(n, ()))]
+        asked = {n: p for n, p in self._pipelines.items() if n not in left_out}
+        unasked = [pipeline for name, pipeline in asked.items() if name not in self._standings]
+        if unasked:
+            known = standings(unasked)
+            self._standings |= {each.name: known.get(each.name, ()) for each in unasked}
+        return [n for n, pipeline in asked.items() if state(pipeline, self._standings[n])]
 
 
 def _fits(pipeline: Pipeline, pattern: str) -> bool:

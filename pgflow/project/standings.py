@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -10,9 +12,11 @@ from uuid import UUID
 
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from pgflow import idents
-from pgflow.errors import MissingTable
+from pgflow.connections.places import place
+from pgflow.errors import HistoryOutOfReach, MissingTable
 from pgflow.factories.pipeline import Pipeline
 from pgflow.run.firings import SUBJECT
 from pgflow.run.locks import run_lock
@@ -93,11 +97,13 @@ def standings(pipelines: Iterable[Pipeline]) -> dict[str, tuple[Standing, ...]]:
 
     Raises:
         MissingTable: A database has no history.
+        HistoryOutOfReach: A database cannot be reached; the error names its pipelines.
     """
     found: dict[str, list[Standing]] = {}
     for (engine, schema), targets in _histories(pipelines).items():
-        with engine.connect() as connection:
-            for each in _latest(connection, schema, sorted({name for name, _ in targets})):
+        names = sorted({name for name, _ in targets})
+        with _connected(engine, names) as connection:
+            for each in _latest(connection, schema, names):
                 places = targets.get((each.pipeline, each.target))
                 if places is not None:
                     own = replace(each, places=tuple(places))
@@ -133,11 +139,29 @@ def _histories(
     return found
 
 
+@contextmanager
+def _connected(engine: Engine, pipelines: list[str]) -> Iterator[Connection]:
+    """Open a connection; where that fails, say what can be done without it."""
+    try:
+        connection = engine.connect()
+    except OperationalError as error:
+        named = ", ".join(map(repr, pipelines))
+        without = " ".join(f"--exclude {shlex.quote(name)}" for name in pipelines)
+        raise HistoryOutOfReach(
+            f"how {named} {'has' if len(pipelines) == 1 else 'have'} run is not known, because the "
+            f"database cannot be reached ({place(engine)}): {str(error.orig).strip()}\n"
+            f"Leave out what is not known: {without}",
+            pipelines=tuple(pipelines),
+        ) from error
+    with connection:
+        yield connection
+
+
 def _latest(connection: Connection, schema: str, pipelines: list[str]) -> list[Standing]:
     if not inspect(connection).has_table("runs", schema=schema):
         raise MissingTable(
-            f"the database has no table {idents.qualify(schema, 'runs')}, so nobody knows what "
-            "has run. Run alembic upgrade head or pgflow.create_all()."
+            f"the database has no table {idents.qualify(schema, 'runs')} ({place(connection)}), so "
+            "nobody knows what has run. Run alembic upgrade head or pgflow.create_all()."
         )
     # A colon would begin the name of a value.
     query = _LATEST.format(runs=idents.qualify(schema, "runs").replace(":", "\\:"))

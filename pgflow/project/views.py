@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from pgflow.project.reading import Relation, relations_in
+from pgflow.project.named_tables import named_tables
+from pgflow.project.reading import Relation
 
 #: A schema and a name.
 Path = tuple[str | None, str]
@@ -86,4 +87,4 @@ def _views(text: str) -> Iterator[tuple[Path, tuple[Path, ...]]]:
             made = into.rel
         else:
             continue
-        yield (made.schemaname or "public", made.relname), tuple(relations_in(node.query))
+        yield (made.schemaname or "public", made.relname), tuple(named_tables(node.query))

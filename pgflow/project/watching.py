@@ -10,7 +10,7 @@ from typing import Any
 from pgflow.connections.settings import SettingsFile
 from pgflow.declare.hook import check_hook
 from pgflow.declare.options import nearest
-from pgflow.errors import InvalidOption, MalformedSettings
+from pgflow.errors import InvalidOption, MalformedSettings, ModuleFailed
 from pgflow.factories.pipeline import Pipeline
 from pgflow.observe.failure import Hook
 from pgflow.project.modules import load_modules
@@ -85,7 +85,14 @@ class ProjectWatch:
     def _find(self, name: str, key: str) -> Any:
         """Import what a text of the form module:attribute names."""
         module_name, _, attribute = name.partition(":")
-        (module,) = load_modules([module_name])
+        try:
+            (module,) = load_modules([module_name])
+        except ModuleFailed as error:
+            raise ModuleFailed(
+                f"{self._settings.path}: {key} names {name!r}, but {error}",
+                module=error.module,
+                place=error.place,
+            ) from error.__cause__
         found = getattr(module, attribute, None)
         if found is None:
             raise MalformedSettings(
@@ -116,7 +123,7 @@ def _names(settings: SettingsFile) -> tuple[str, ...]:
     if not isinstance(listed, list) or not all(_is_reference(each) for each in listed):
         raise MalformedSettings(
             f"{settings.path}: observers is no list of the form "
-            '["module:Class", "module:function"]. Write it above the first [section].',
+            f'["module:Class", "module:function"]: {listed!r}. Write it above the first [section].',
             path=str(settings.path),
         )
     return tuple(listed)
@@ -126,11 +133,19 @@ def _hook_name(settings: SettingsFile) -> str | None:
     name = settings.data.get("on_failure")
     if name is not None and not _is_reference(name):
         raise MalformedSettings(
-            f'{settings.path}: on_failure is not of the form "module:function". Write it above '
-            "the first [section].",
+            f'{settings.path}: on_failure is not of the form "module:function": {name!r}.'
+            f"{_dotted(name)} Write it above the first [section].",
             path=str(settings.path),
         )
     return name
+
+
+def _dotted(name: object) -> str:
+    """Respell a name that has a dot where the colon stands."""
+    if not isinstance(name, str) or ":" in name or "." not in name:
+        return ""
+    module, _, attribute = name.rpartition(".")
+    return f' Did you mean "{module}:{attribute}"?'
 
 
 def _is_reference(text: object) -> bool:

@@ -9,7 +9,9 @@ from sqlalchemy import MetaData
 
 from pgflow import idents
 from pgflow.declare.hook import check_hook
-from pgflow.errors import ConfigConflict
+from pgflow.declare.shapes import listed
+from pgflow.declare.spelling import spelt_class
+from pgflow.errors import ConfigConflict, InvalidOption, NotAConfig
 from pgflow.resolve.extension import Extension, arrange
 from pgflow.resolve.plugin import Plugin
 from pgflow.resolve.wiring import Entry, PluginSource, enter
@@ -17,6 +19,7 @@ from pgflow.resolve.wiring import Entry, PluginSource, enter
 _INFO_KEY = "pgflow_config"
 
 
+@spelt_class
 class Config:
     """Plugins and extensions that come before those of every factory.
 
@@ -36,7 +39,7 @@ class Config:
     Raises:
         ExtensionError: The extensions do not fit together.
         NotAPlugin: `plugins` holds something else.
-        InvalidOption: `on_failure` cannot be called.
+        InvalidOption: `on_failure` cannot be called, or another option has a wrong shape.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class Config:
         on_failure: Callable[[Any], object] | None = None,
     ) -> None:
         check_hook(on_failure, "Config")
+        if not isinstance(sample_keys, bool):
+            raise InvalidOption(f"Config(sample_keys={sample_keys!r}) must be True or False.")
         self.on_failure = on_failure
         self.sample_keys = sample_keys
         self.utility_schema = idents.truncate(utility_schema)
@@ -57,7 +62,8 @@ class Config:
         self._plugins: list[Entry] = []
         self._extensions: list[Extension] = []
         self._extension_plugins: list[Entry] = []
-        self.use(*extensions).register(*plugins)
+        self.use(*listed(extensions, "Config(extensions=)", "[PostgREST()]"))
+        self.register(*listed(plugins, "Config(plugins=)", "[CreatedAtPlugin()]"))
 
     def __repr__(self) -> str:
         names = [type(plugin).__name__ for plugin in self.plugins]
@@ -183,3 +189,19 @@ class Config:
             except Exception as error:
                 error.add_note(f"raised by configure_metadata of extension {extension.name!r}")
                 raise
+
+
+def check_config(given: object, owner: str) -> None:
+    """Refuse what is given as a configuration and is none.
+
+    Args:
+        given: What `config=` says, or None.
+        owner: Who was given it, for the message.
+
+    Raises:
+        NotAConfig: It is no `Config`.
+    """
+    if given is not None and not isinstance(given, Config):
+        raise NotAConfig(
+            f"{owner}: config={given!r} is no configuration: give a pgflow.Config(...)."
+        )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pgflow import bookkeeping
+from pgflow.connections.places import place
 from pgflow.declare.options import nearest
 from pgflow.declare.sources import SourceTable
 from pgflow.errors import MissingTable, SourceMismatch
@@ -51,8 +52,8 @@ def require_tables(session: Session, job: Job, *, target: bool = True) -> int:
     missing = [table for table, comment in comments.items() if comment is None]
     if missing and (target or {*missing} & {*job.own_tables}):
         raise MissingTable(
-            f"{job.pipeline}: the database has no table {' and no table '.join(missing)}. "
-            f"{_REMEDY.format(_IN_SCRIPT)}"
+            f"{job.pipeline}: the database has no table {' and no table '.join(missing)} "
+            f"({place(session.connection)}). {_REMEDY.format(_IN_SCRIPT)}"
         )
     for table in job.own_tables:
         bookkeeping.check_layout(table, comments[table])
@@ -115,6 +116,7 @@ def with_target(session: Session, spec: SyncSpec) -> SyncSpec:
         MissingTable: One is not.
     """
     real = {c.name: c for c in catalogue.target_columns(session, spec.target.label)}
+    session.defaulted = frozenset(name for name, column in real.items() if column.has_default)
     declared = [c.name for c in spec.target.columns]
     missing = [c for c in (*declared, *spec.target.system.names) if c not in real]
     if missing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pgflow.errors import SourceFailed, StatementFailed
 from pgflow.run.violations import explanation
 
@@ -18,6 +20,7 @@ def statement_failed(
     *,
     guarded: bool = False,
     kind: type[StatementFailed] = StatementFailed,
+    defaulted: Collection[str] = (),
 ) -> StatementFailed:
     """Describe a driver's error by what pgflow was doing when it came.
 
@@ -28,10 +31,11 @@ def statement_failed(
         owner: Whose it is.
         guarded: Whether values of rows must not be shown, which the server likes to quote.
         kind: The class of what is returned.
+        defaulted: The target's columns that have a default.
     """
     diagnostic = _without_values(error) if guarded else str(error).strip()
     begin = f"{owner}: could not" if owner else "could not"
-    why = explanation(error, owner)
+    why = explanation(error, owner, defaulted)
     said = f"{why} The server says: {diagnostic}" if why else diagnostic
     return kind(
         f"{begin} {purpose}: {said}",

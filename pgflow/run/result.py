@@ -10,7 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from pgflow.bookkeeping import COUNTS
+from pgflow.errors import PgflowError
 from pgflow.plan.statement import Plan
+
+#: The subject under which a target's details name the earlier target that read its rows.
+READ_BY = "read_by"
 
 #: So many warnings are shown by `str()`; a result has them all.
 _WARNINGS = 3
@@ -58,7 +62,8 @@ class TargetResult(Counts):
     Attributes:
         target: The target's qualified name.
         mode: The mode's name.
-        status: `success` or `failed`. Targets after a failure that halts have no result.
+        status: `success` or `failed`. Targets after a failure that halts have no result; commands
+            show them as `not run`.
         run_id: The row in the history; what `_batch_id` of written rows holds. None for a failure
             before there was a run.
         seconds: Wall time.
@@ -82,6 +87,20 @@ class TargetResult(Counts):
     returned: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def reason(self) -> str:
+        """What went wrong, in the words of whoever knows best; empty if nothing did."""
+        if self.error is None:
+            return ""
+        # SQLAlchemy's wrapper adds statement, values and a link to what the driver says.
+        original = getattr(self.error, "orig", None)
+        if isinstance(original, Exception):
+            return str(original).strip()
+        text, kind = str(self.error).strip(), type(self.error).__name__
+        if text and isinstance(self.error, PgflowError):
+            return text
+        return f"{kind}: {text}" if text else kind
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the plan."""
         return {
@@ -91,7 +110,7 @@ class TargetResult(Counts):
             "run_id": str(self.run_id) if self.run_id else None,
             "seconds": round(self.seconds, 3),
             "effective_at": self.effective_at.isoformat() if self.effective_at else None,
-            "error": str(self.error) if self.error else None,
+            "error": self.reason or None,
             "warnings": list(self.warnings),
             "details": dict(self.details),
             **self.counts,
@@ -101,6 +120,8 @@ class TargetResult(Counts):
 @dataclass(frozen=True, kw_only=True)
 class SyncResult(Counts):
     """What `sync()` or `dry_run()` did; the counts add up those of all targets.
+
+    Rows that were read once for several targets count once under `read`.
 
     Attributes:
         pipeline: The pipeline's name.
@@ -120,7 +141,8 @@ class SyncResult(Counts):
     ) -> SyncResult:
         """Add up the results of a pipeline's targets."""
         total = sum((Counts(**t.counts) for t in targets), Counts())
-        counts: dict[str, Any] = dict(total.counts)
+        taken = sum(t.read for t in targets if READ_BY in t.details)
+        counts: dict[str, Any] = {**total.counts, "read": total.read - taken}
         return cls(pipeline=pipeline, targets=targets, seconds=seconds, dry_run=dry_run, **counts)
 
     @property
@@ -166,7 +188,12 @@ class SyncResult(Counts):
         counts = ", ".join(f"{n} {v}" for n, v in self.counts.items() if v) or "nothing to do"
         kind = "dry run" if self.dry_run else "sync"
         said = f"{self.pipeline}: {kind} in {self.seconds:.2f} s: {counts}"
-        warnings = [each for target in self.targets for each in target.warnings]
+        several = len(self.targets) > 1
+        warnings = [
+            f"{target.target}: {each}" if several else each
+            for target in self.targets
+            for each in target.warnings
+        ]
         if not warnings:
             return said
         noun = "warning" if len(warnings) == 1 else "warnings"

@@ -167,13 +167,15 @@ class Run:
         self, session: Session, draft: SyncSpec, *, analyze: bool
     ) -> tuple[Plan, SyncSpec]:
         with self._ends(session) as ends:
-            found = self.reading.foresee(session, ends.locate())
+            found = ends.locate()
             self.path, self.source = found.path, found.source
+            found = self.reading.foresee(session, found, itself=analyze)
             draft = replace(draft, path=found.path)
             if isinstance(found.source, Mapping):
                 return Plan(draft.target.label, draft.mode), draft
             spec = facts.gather(session, replace(self.job, draft=draft), found.source)
-            plan = self._planned(spec)
+            spec = self.reading.foretold(spec)
+            plan = self.reading.shown(self._planned(spec))
             if analyze:
                 there = found.source.session if isinstance(found.source, Origin) else None
                 self.server_plans = server_plans(session, plan, draft.instant, there)

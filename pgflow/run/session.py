@@ -69,6 +69,8 @@ class Session:
         self.guarded = guarded
         self.label = f"/* {label} */ " if label else ""
         self.owner = owner
+        #: Columns of the target that fill themselves where they are not written.
+        self.defaulted: frozenset[str] = frozenset()
         self._driver = _psycopg(connection)
         if self._driver.info.encoding != "utf-8":
             # Every name can be spelt; strings are the same for whoever shares the transaction.
@@ -183,7 +185,9 @@ class Session:
         """Describe an error; SQLAlchemy learns that a connection is broken."""
         if self._driver.closed:
             self.connection.invalidate(error)
-        return statement_failed(error, purpose, text, self.owner, guarded=self.guarded)
+        return statement_failed(
+            error, purpose, text, self.owner, guarded=self.guarded, defaulted=self.defaulted
+        )
 
     def cause(self, error: psycopg.Error) -> psycopg.Error | None:
         """Return what a traceback may show as the cause: not what quotes values of rows.

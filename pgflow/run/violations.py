@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pgflow import idents
 
 _NOT_NULL, _FOREIGN_KEY, _CHECK = "23502", "23503", "23514"
 
 
-def explanation(error: BaseException, owner: str) -> str:
+def explanation(error: BaseException, owner: str, defaulted: Collection[str] = ()) -> str:
     """Say which column or constraint of the target refused a row, and what can be done.
 
     Args:
         error: The driver's error.
         owner: Whose statement it was, as `pipeline -> schema.table`.
+        defaulted: The target's columns that fill themselves where the source lacks them.
 
     Returns:
         Sentences that name no value of any row; an empty string where the error is about
@@ -31,7 +34,8 @@ def explanation(error: BaseException, owner: str) -> str:
         column = told.column_name
         return (
             f"column {column!r} of {target} takes no NULL, and a row has NULL there. "
-            "Nothing was written. Leave such rows out in the source or give them a value, or "
+            f"Nothing was written. {_default(column) if column in defaulted else ''}"
+            "Leave such rows out in the source or give them a value, or "
             f"keep them aside by checks=[pgflow.checks.NotNull({column!r}, quarantine=True)]."
         )
     if sqlstate == _CHECK and constraint:
@@ -47,3 +51,10 @@ def explanation(error: BaseException, owner: str) -> str:
             "checks=[pgflow.checks.Relationship(..., quarantine=True)]."
         )
     return ""
+
+
+def _default(column: str) -> str:
+    return (
+        f"{column!r} has a default, which counts where the source does not deliver the column at "
+        "all: a NULL that it delivers stays one. "
+    )

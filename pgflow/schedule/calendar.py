@@ -59,6 +59,33 @@ class Calendar:
         newest = max(found)
         return newest if steady else max([newest, *self.between(newest, until)])
 
+    def irregular(self, after: datetime, until: datetime) -> Iterator[datetime]:
+        """Yield what fires although the wall clock alone would not say so.
+
+        That is what would have fired in a skipped hour, and what fires in the second of two
+        repeated ones. Other schedulers leave it out.
+
+        Args:
+            after: Clocks that change from this instant on are looked at.
+            until: Up to this one.
+        """
+        for change, seconds in self._changes(after, until):
+            end = change + timedelta(seconds=abs(seconds) - 1)
+            for instant in self.between(change - timedelta(seconds=1), end):
+                local = instant.astimezone(self._zone)
+                if local.fold or not croniter.match(self._cron, local.replace(tzinfo=None)):
+                    yield instant
+
+    def _changes(self, after: datetime, until: datetime) -> Iterator[tuple[datetime, float]]:
+        """Yield when the clocks change, and by how many seconds."""
+        day, after = timedelta(days=1), after.replace(microsecond=0)
+        while after < until:
+            ends = (after, after + day)
+            before, later = (each.astimezone(self._zone).utcoffset() for each in ends)
+            if before is not None and later is not None and before != later:
+                yield self._change(after, after + day), (later - before).total_seconds()
+            after += day
+
     def _following(self, after: datetime) -> Iterator[datetime]:
         start = self._clock(after)
         if not self._is_steady(after):

@@ -27,5 +27,18 @@ def pause(schedule: Schedule, error: BaseException, tried: int) -> float | None:
         error = error.__cause__
     if isinstance(error, _HOPELESS) or tried >= schedule.retries:
         return None
+    return wait(schedule, tried)
+
+
+def wait(schedule: Schedule, tried: int) -> float:
+    """Say how long to wait before the next attempt, if there is one.
+
+    Args:
+        schedule: Whose firing it is.
+        tried: How many attempts there were before the one that failed.
+
+    Returns:
+        Seconds.
+    """
     # Beyond a few doublings the longest wait is reached; more would overflow.
     return min(LONGEST, schedule.retry_delay.total_seconds() * 2.0 ** min(tried, 30))

@@ -17,7 +17,7 @@ from psycopg_pool import PoolTimeout
 from pgflow.declare.schedule import Schedule
 from pgflow.run.locks import lock_key
 from pgflow.schedule import installation
-from pgflow.schedule.due import Firing, due
+from pgflow.schedule.due import MISSED_AFTER, Firing, due
 from pgflow.schedule.extra import (
     App,
     BaseRetryStrategy,
@@ -134,6 +134,8 @@ class Queue:
             looked: dict[str, datetime] = dict(await found.fetchall())
             # Read after the locks are held: later than what any other worker has noted.
             moment = now or await _clock(live)
+            ahead = [name for name in names if looked[name] > moment + MISSED_AFTER]
+            looked |= await _set_back(live, ahead, moment)
             firings = tuple(
                 Firing(name, instant, before.get(name, ()))
                 # In the order of the project, so that who is read comes before who reads.
@@ -325,6 +327,19 @@ async def _clock(live: Any) -> datetime:
     row = await (await live.execute("SELECT clock_timestamp()")).fetchone()
     moment: datetime = row[0]
     return moment
+
+
+async def _set_back(live: Any, names: Sequence[str], moment: datetime) -> dict[str, datetime]:
+    """Look from now on again, where the clock was ahead; what ran then stands in the history."""
+    if names:
+        told = ", ".join(names)
+        _log.warning("the server's clock was set back; %s: firings go on from now", told)
+        await live.execute(
+            "UPDATE pgflow_schedules SET looked_at = %s,"
+            " newest = CASE WHEN newest <= %s THEN newest END WHERE pipeline = ANY (%s)",
+            [moment, moment, list(names)],
+        )
+    return dict.fromkeys(names, moment)
 
 
 async def _alone(live: Any, purpose: str) -> bool:

@@ -12,7 +12,7 @@ from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.sync_target import SyncTarget
 from pgflow.run.firings import Known, known
 from pgflow.run.session import Session
-from pgflow.schedule.due import Firing, due
+from pgflow.schedule.due import MISSED_AFTER, Firing, due
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def turn_of(
     seen = _seen(pipeline, schedule)
     if any(each.running for each in seen.values()):
         return Turn(pipeline, (), "a run of it is going on")
+    # What ran while the clock was ahead hides nothing when it has been set back.
+    seen = {i: each for i, each in seen.items() if i <= now + MISSED_AFTER}
     newest = max(seen, default=None)
     fresh = due(schedule, since or newest, now)
     again = [i for i, each in seen.items() if not each.done and each.failures <= schedule.retries]

@@ -195,3 +195,34 @@ def test_a_traceback_shows_no_password_either(home: Path, execute: Callable[...,
     assert ran.code == 3
     assert "Traceback" in ran.err
     assert "hu@sh" not in ran.err + ran.out
+
+
+def test_no_command_repeats_a_url_or_a_line_of_code_with_a_password(
+    ready: Place, invoke: Invoke
+) -> None:
+    """Neither what was typed where a name belongs, nor the line of code that failed, is quoted."""
+    unreachable = "postgresql://me:hush@127.0.0.1:1/x"
+    ready.write(
+        f"""
+def own(conn):
+    raise ValueError("cannot", {unreachable!r})[0]
+
+broken = pgflow.Pipeline("broken", target=raw, mode="merge", body=own)
+"""
+    )
+    misspelt = unreachable.replace("://", "//")
+    codes = {}
+    for words in (
+        ("connections", "check", unreachable),
+        ("connections", "check", misspelt, "--format", "json"),
+        ("connections", "remove", unreachable),
+        ("history", "--connection", misspelt),
+        ("history", "--connection", unreachable),
+        ("sync", "broken"),
+        ("sync", "broken", "--debug"),
+    ):
+        ran = invoke(*words)
+        assert "hush" not in ran.out + ran.err, words
+        codes[words] = ran.code
+    assert list(codes.values()) == [3, 3, 2, 3, 3, 1, 1]
+    assert "postgresql://me:***@127.0.0.1:1/x" in ran.err

@@ -91,12 +91,54 @@ def test_wrong_usage_ends_with_2(invoke: Invoke, words: tuple[str, ...]) -> None
     assert "Usage: pgflow" in ran.out + ran.err
 
 
+def test_the_usage_of_history_says_what_can_be_typed(invoke: Invoke) -> None:
+    """A pipeline's name does not stand before `show` and `prune`, and a bracket stands once."""
+    either = (
+        "Usage: pgflow history [OPTIONS] [NAME]\n   or: pgflow history show|prune [OPTIONS] ...\n"
+    )
+    assert invoke("history", "--help").out.startswith(either)
+    assert invoke("history", "--nope").err.startswith(either)
+    shown = invoke("history", "show", "--help").out
+    assert shown.splitlines()[0].replace("{RUN_ID}", "RUN_ID") == (
+        "Usage: pgflow history show [OPTIONS] RUN_ID"
+    )
+    pruned = invoke("history", "prune")
+    assert pruned.err.startswith("Usage: pgflow history prune [OPTIONS] [NAME]\n")
+
+
 def test_an_instant_without_a_zone_is_explained(invoke: Invoke) -> None:
     """The message shows how the instant is written in full."""
     ran = invoke("sync", "raw", "--effective-at", "2013-01-02")
     assert "has no time zone, so it names no instant; write for instance 2013-01-02T00:00:00Z" in (
         " ".join(ran.err.split())
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("history", "--limit", "x"), "value for '--limit': 'x' is no whole number."),
+        (("history", "--limit", "0"), "'--limit': 0 is out of range; give at least 1."),
+        (("worker", "--grace", "x"), "'--grace': 'x' is no number."),
+        (("history", "--status", "succcess"), "is not one of 'running', 'success', 'failed', 'aban"),
+        (("history", "--status", "succcess"), "Did you mean 'success'?"),
+        (("history", "--since", "3x"), "'--since': '3x' says no time. Write how long ago, such as"),
+        (("retry", "--since", "3x"), "or an instant with its time zone, such as 2013-01-02T00:00"),
+        (("history", "prune", "--older-than", "3x"), "'--older-than': '3x' is no span of time; w"),
+        (("snyc",), "No such command 'snyc'. Did you mean 'sync'?"),
+        (("connections", "chek"), "No such command 'chek'. Did you mean 'check'?"),
+    ],
+)
+def test_wrong_usage_names_the_option_and_what_it_takes(
+    invoke: Invoke, words: tuple[str, ...], said: str
+) -> None:
+    """The words are the same with every version of the library that reads the command line."""
+    ran = invoke(*words)
+    assert (ran.code, ran.out) == (2, "")
+    told = " ".join(ran.err.split())
+    assert said in told
+    assert "Input should" not in told
+    assert "Value error" not in told
 
 
 def test_the_version_is_shown(invoke: Invoke) -> None:

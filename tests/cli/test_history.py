@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pgflow.connections.registry import unregister
+
 if TYPE_CHECKING:
     from conftest import Invoke, Place
 
@@ -83,9 +85,12 @@ def test_history_without_its_table_is_a_clear_error(place: Place, invoke: Invoke
     """A database without pgflow's tables says how they are made."""
     ran = invoke("history")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == (
-        "pgflow: the database has no table pgflow.runs, so there is no history. Run alembic "
-        "upgrade head or pgflow.create_all(), or name the connection and schema that have it.\n"
+    assert ran.err.startswith(
+        "pgflow: the database has no table pgflow.runs (connection 'default': postgresql database "
+    )
+    assert ran.err.endswith(
+        "), so there is no history. Run alembic upgrade head or pgflow.create_all(), or name the "
+        "connection and schema that have it.\n"
     )
 
 
@@ -107,6 +112,41 @@ def test_connections_are_listed_without_passwords(place: Place, invoke: Invoke) 
     assert [each["name"] for each in data] == ["default", "far", "unset"]
 
 
+def test_connections_that_modules_register_are_known(place: Place, invoke: Invoke) -> None:
+    """list, check and --connection import the project's modules; a broken one is only noted."""
+    said = (
+        "from pgflow.connections.registry import register\n"
+        'register("crm", "postgresql://me:hidden@127.0.0.1:1/crm")\n'
+        'register("sure", "sqlite://")\n'
+    )
+    place.write(said)
+    try:
+        ran = invoke("connections", "list")
+        assert [row[0] for row in ran.rows] == ["connection", "crm", "default", "sure"]
+        assert "register() in " in ran.out
+        assert "pipelines.py:" in ran.out
+        assert "hidden" not in ran.out
+        checked = invoke("connections", "check")
+        assert [row[:2] for row in checked.rows[1:]] == [
+            ["crm", "failed"],
+            ["default", "success"],
+            ["sure", "success"],
+        ]
+        unregister("crm")
+        place.write(said)
+        asked = invoke("history", "--connection", "crm")
+        assert "(connection 'crm': postgresql database 'crm' at 127.0.0.1:1 as me)" in asked.err
+        near = invoke("history", "--connection", "crn")
+        assert "Did you mean 'crm' (register() in " in near.err
+        place.write("nonsense\n", head="")
+        broken = invoke("connections", "check", "default")
+        assert broken.code == 0
+        assert "module 'pipelines' cannot be imported: NameError" in broken.err
+    finally:
+        unregister("crm")
+        unregister("sure")
+
+
 def test_connections_are_checked_by_opening_them(place: Place, invoke: Invoke) -> None:
     """A connection that answers is named with its server; one that does not ends with 3."""
     good = invoke("connections", "check", "default")
@@ -119,7 +159,10 @@ def test_connections_are_checked_by_opening_them(place: Place, invoke: Invoke) -
     both = invoke("connections", "check")
     assert both.code == 3
     assert [row[:2] for row in both.rows[1:]] == [["default", "success"], ["x", "failed"]]
-    assert "pgflow: x: the database cannot be reached: " in both.err
+    assert (
+        "pgflow: the database cannot be reached (connection 'x': postgresql database 'db' at "
+        "127.0.0.1:1 as me): " in both.err
+    )
     assert "hidden" not in both.err + both.out
     assert invoke("connections", "check", "nothing").code == 3
 

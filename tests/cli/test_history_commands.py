@@ -108,7 +108,7 @@ def test_a_database_that_is_down_is_named(ready: Place, two: str, invoke: Invoke
     ran = invoke("history", "--all-connections")
     assert ran.code == 3
     assert [row[1:3] for row in ran.rows[1:]] == [["default", "raw"]]
-    assert ran.err.startswith("pgflow: other: the database cannot be reached: ")
+    assert ran.err.startswith("pgflow: other: the database cannot be reached (connection 'other': ")
     assert "hush" not in ran.out + ran.err
     data = invoke("history", "--all-connections", "--format", "json")
     assert (data.code, [each["pipeline"] for each in data.json]) == (3, ["raw"])
@@ -196,7 +196,7 @@ def test_a_database_that_is_down_keeps_no_other_from_being_pruned(
     ran = invoke("history", "prune", "--older-than", "90d", "--yes", *words)
     assert ran.code == 3
     assert [row[:3] for row in ran.rows] == [["default:", "deleted", "1"]]
-    assert ran.err.startswith("pgflow: other: the database cannot be reached: ")
+    assert ran.err.startswith("pgflow: other: the database cannot be reached (connection 'other': ")
 
 
 def test_pipelines_may_be_called_as_commands_are(ready: Place, invoke: Invoke) -> None:

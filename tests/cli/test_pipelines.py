@@ -15,9 +15,10 @@ def test_list_shows_pipelines_with_mode_schedule_and_parameters(
     ran = invoke("list")
     assert ran.code == 0
     assert ran.out.splitlines() == [
-        "pipeline  targets           modes  reads          schedule   parameters    description",
-        "report    warehouse.report  scd2   warehouse.raw  0 * * * *  -             -",
-        "raw       warehouse.raw     merge  -              -          amount:int=3  "
+        "pipeline  targets           modes  reads          schedule   tags     parameters    "
+        "description",
+        "report    warehouse.report  scd2   warehouse.raw  0 * * * *  nightly  -             -",
+        "raw       warehouse.raw     merge  -              -          -        amount:int=3  "
         "Fill the raw table.",
     ]
 
@@ -128,8 +129,21 @@ def test_preview_is_compact_for_several_targets(place: Place, invoke: Invoke) ->
         "  ✓ warehouse.a  mode=merge  keys=(id)  path=same_db",
         "  ✓ warehouse.b  mode=merge  keys=(id)  path=same_db",
     ]
+    assert compact.out.splitlines()[3:] == [
+        "  the source is read once for 2 targets",
+        "  -v (verbose=True) shows every decision and statement",
+    ]
     assert "INSERT INTO" not in compact.out
     assert all(f"INSERT INTO warehouse.{name} " in full.out for name in "ab")
+    several = invoke("preview", "raw", "report").out.splitlines()
+    assert several == [
+        "raw",
+        "  with amount=3",
+        "  ✓ warehouse.raw  mode=merge  keys=(id)  path=same_db",
+        "report  schedule: 0 * * * *",
+        "  ✓ warehouse.report  mode=scd2  keys=(id)  path=same_db",
+        "  -v (verbose=True) shows every decision and statement",
+    ], "so it is of several pipelines"
 
 
 def test_preview_as_json(ready: Place, invoke: Invoke) -> None:

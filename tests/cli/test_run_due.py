@@ -115,6 +115,17 @@ def test_missed_firings_by_each_policy(place: Place) -> None:
     assert instants(turn(NOON + timedelta(minutes=1), name="none")) == [NOON]
 
 
+def test_a_clock_that_was_set_back_stops_nothing(place: Place) -> None:
+    """What ran while the clock was ahead does not hide what is due now, and is not run again."""
+    prepare(place, "p = noted('p', catch_up='all')")
+    (pipeline,) = Project.load().pipelines.values()
+    for hours in (3, 0):
+        pipeline.sync(firing=NOON - timedelta(hours=hours))
+    late = timedelta(minutes=5)
+    assert instants(turn(NOON - timedelta(hours=2) + late)) == [NOON - timedelta(hours=2)]
+    assert instants(turn(NOON + late)) == []
+
+
 def test_a_failed_firing_is_due_until_its_retries_are_used_up(place: Place) -> None:
     """What failed is tried again by the next calls, so often as the schedule says."""
     prepare(place, "p = noted('p', retries=1)")
@@ -229,6 +240,27 @@ def test_export_writes_files_that_it_does_not_write_over(place: Place, invoke: I
     assert (directory / "pgflow-p.timer").read_text() == "mine"
     assert invoke("export", "systemd", "-o", str(directory), "--force").code == 0
     assert (directory / "pgflow-p.timer").read_text() != "mine"
+
+
+def test_airflow_goes_on_where_it_was_when_its_file_is_written_again(
+    place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--since` is written into the file, and stays; nothing in it is of this machine."""
+    prepare(place, "p = noted('p', catch_up='all')")
+    directory = place.directory / "dags"
+    words = ("export", "airflow", "-o", str(directory), "--force")
+    assert invoke(*words, "--since", "2026-03-01T00:00:00+01:00").code == 0
+    assert invoke(*words).code == 0
+    text = (directory / "pgflow_dags.py").read_text()
+    assert 'BEGIN = datetime.fromisoformat("2026-03-01T00:00:00+01:00")' in text
+    assert "parents[1]" in text
+    assert str(place.directory) not in text
+    monkeypatch.chdir(directory)
+    again = invoke("export", "airflow", "--force", "--module", "../pipelines.py")
+    assert again.code == 0, again.err
+    assert "run-due --module=pipelines.py --firing=" in (directory / "pgflow_dags.py").read_text()
+    refused = invoke("export", "systemd", "--since", "2026-03-01T00:00:00Z")
+    assert (refused.code, list(place.directory.glob("*.timer"))) == (2, [])
 
 
 @pytest.mark.parametrize("command", [["run-due"], ["worker", "--once"], ["export", "airflow"]])

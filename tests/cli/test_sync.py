@@ -103,8 +103,10 @@ def test_dry_run_marks_each_target_and_tells_every_error(place: Place, invoke: I
     place.create()
     place.execute("ALTER TABLE warehouse.a ADD CONSTRAINT short_a CHECK (length(v) < 3)")
     place.execute("ALTER TABLE warehouse.c ADD CONSTRAINT short_c CHECK (length(v) < 3)")
-    ran = invoke("dry-run", "fan", "late")
+    ran = invoke("dry-run", "fan", "late", "--debug")
     assert ran.code == 1
+    assert ran.err.count("\npsycopg.errors.CheckViolation") == 2, "a traceback for each target"
+    assert "\n  warehouse.c: could not " in ran.err
     assert [(row[0], row[2], row[4]) for row in ran.rows[1:]] == [
         ("✗", "warehouse.a", "failed"),
         ("✓", "warehouse.b", "success"),
@@ -132,11 +134,15 @@ def test_a_failure_stops_the_rest_and_shows_the_users_line(place: Place, invoke:
         ("raw", "success"),
         ("broken", "failed"),
     ]
-    assert ran.out.splitlines()[3].split()[:5] == ["last", "-", "-", "not", "run"]
-    assert ran.err.splitlines()[-3] == "pgflow: broken: ZeroDivisionError: division by zero"
+    assert ran.rows[3][:5] == ["last", "warehouse.last", "merge", "not", "run"]
+    assert ran.err.splitlines()[-4] == "pgflow: broken: ZeroDivisionError: division by zero"
     line = "return 1 / 0"
     number = (place.directory / "pipelines.py").read_text().splitlines().index(f"    {line}") + 1
-    assert ran.err.splitlines()[-2] == f"  at {place.directory}/pipelines.py:{number} `{line}`"
+    assert ran.err.splitlines()[-3] == f"  at {place.directory}/pipelines.py:{number} `{line}`"
+    assert ran.err.splitlines()[-1] == (
+        "pgflow: last was not run: after a failure nothing more begins. --continue goes on with "
+        "what does not depend on it."
+    )
     assert "Traceback" not in ran.err
 
 
@@ -150,7 +156,10 @@ def test_continue_goes_on_after_a_failure(place: Place, invoke: Invoke) -> None:
         ("broken", "failed"),
         ("last", "success"),
     ]
-    assert "division by zero" in ran.json[0]["targets"][0]["error"]
+    (target,) = ran.json[0]["targets"]
+    assert target["error"] == "ZeroDivisionError: division by zero"
+    assert target["seconds"] >= 0
+    assert target["run_id"] is not None, "the history has it"
 
 
 def test_what_depends_on_a_failure_is_not_run_and_says_why(place: Place, invoke: Invoke) -> None:
@@ -162,11 +171,12 @@ def test_what_depends_on_a_failure_is_not_run_and_says_why(place: Place, invoke:
     place.create()
     ran = invoke("sync", "after", "broken", "last", "--continue", "-j", "3")
     assert ran.code == 1
-    assert [(row[0], row[3]) for row in ran.rows[1:3]] == [
+    assert [(row[0], row[3]) for row in ran.rows[1:]] == [
         ("broken", "failed"),
+        ("after", "not"),
         ("last", "success"),
     ]
-    assert ran.rows[3][:5] == ["after", "-", "-", "not", "run"]
+    assert ran.rows[2][:5] == ["after", "warehouse.after", "merge", "not", "run"]
     assert ran.err.splitlines()[-1] == "pgflow: after was not run, because broken failed."
     told = invoke("sync", "after", "broken", "--continue", "--format", "json").json
     assert [(each["pipeline"], each["status"]) for each in told] == [
@@ -209,11 +219,21 @@ def test_several_targets_show_what_became_of_each(place: Place, invoke: Invoke) 
     ran = invoke("sync", "fan")
     assert ran.code == 1
     shown = [(row[1], row[3]) for row in ran.rows[1:]]
-    assert shown[:2] == [("warehouse.good", "success"), ("warehouse.bad", "failed")]
+    assert shown == [
+        ("warehouse.good", "success"),
+        ("warehouse.bad", "failed"),
+        ("warehouse.never", "not"),
+    ]
+    assert "pgflow: pipeline 'fan' failed on warehouse.bad: could not " in ran.err, "named once"
     assert "violates check constraint" in ran.err
     assert place.execute("SELECT count(*) FROM warehouse.good") == [(1,)]
     runs = place.execute("SELECT run_id::text FROM pgflow.runs WHERE target = 'warehouse.bad'")
     again = invoke("sync", "fan", "--format", "json").json[0]["targets"]
+    assert [(each["status"], each["run_id"] is None) for each in again] == [
+        ("success", False),
+        ("failed", False),
+        ("not run", True),
+    ]
     assert runs[0][0] != again[1]["run_id"]
     assert (again[1]["run_id"],) in place.execute("SELECT run_id::text FROM pgflow.runs")
 
@@ -237,6 +257,7 @@ def test_missing_tables_end_with_1_and_the_way_out(place: Place, invoke: Invoke)
     ran = invoke("sync", "raw")
     assert ran.code == 1
     assert "the database has no table warehouse.raw" in ran.err
+    assert "(connection 'default': postgresql database 'test_" in ran.err
     assert "alembic upgrade head" in ran.err
 
 
@@ -263,7 +284,10 @@ def test_a_connection_that_cannot_be_used_ends_with_3(place: Place, invoke: Invo
     )
     refused = invoke("sync", "p", "--debug")
     assert refused.code == 3
-    assert "pgflow: p: the database cannot be reached: " in refused.err
+    assert (
+        "pgflow: p: the database cannot be reached (connection 'x': postgresql database 'db' at "
+        "127.0.0.1:1 as me): " in refused.err
+    )
     assert "hidden" not in refused.err + refused.out
 
 
@@ -274,7 +298,11 @@ def test_words_choose_and_exclude(ready: Place, invoke: Invoke) -> None:
     told = invoke("preview", "+report", "--exclude", "report", "--format", "json").json
     assert [each["pipeline"] for each in told] == ["raw"]
     ran = invoke("sync", "state:failed")
-    assert (ran.code, ran.out, ran.err) == (0, "", "nothing to run: no pipeline is such.\n")
+    assert (ran.code, ran.out, ran.err) == (
+        0,
+        "",
+        "nothing to run: no pipeline fits what you asked for.\n",
+    )
     assert invoke("sync", "state:failed", "--format", "json").json == []
     assert invoke("sync", "state:never", "-p", "amount=3").code == 0
     assert invoke("sync", "raw", "--exclude", "rw").code == 2

@@ -45,6 +45,10 @@ async def waits(failure):
     pass
 
 
+def takes(failure, more):
+    pass
+
+
 number = 3
 """
 
@@ -156,6 +160,7 @@ def test_what_only_looks_loads_no_observer(ready: Place, invoke: Invoke) -> None
         'on_failure = "watch"',
         'on_failure = ["watch:failed"]',
         'on_failure = ":failed"',
+        'on_failure = "watch.failed"',
     ],
 )
 def test_a_line_of_the_wrong_shape_is_refused(ready: Place, line: str) -> None:
@@ -171,6 +176,7 @@ def test_a_line_of_the_wrong_shape_is_refused(ready: Place, line: str) -> None:
         ('observers = ["watch:Emds"]', r"watch has no 'Emds'\. Did you mean 'Ends'\?"),
         ('observers = ["watch:number"]', "gives 3, and that is no observer"),
         ('observers = ["watch:failed"]', "cannot be called without arguments"),
+        ('on_failure = "watch:takes"', r"takes\(failure, more\) cannot be called with the failure"),
         ('on_failure = "watch:fail"', r"watch has no 'fail'\. Did you mean 'failed'\?"),
         ('on_failure = "watch:number"', "on_failure=3 is no function"),
         ('on_failure = "watch:waits"', "waits is async, and nobody would await it"),
@@ -187,5 +193,10 @@ def test_what_cannot_watch_is_refused_before_a_run(ready: Place, line: str, what
 def test_a_module_that_is_not_there_is_refused(ready: Place) -> None:
     """The error names the module and where it was looked for."""
     settle(ready, 'on_failure = "nowhere:failed"')
-    with pytest.raises(ModuleFailed, match="there is no module 'nowhere'"):
+    said = r"pgflow\.toml: on_failure names 'nowhere:failed', but there is no module 'nowhere'"
+    with pytest.raises(ModuleFailed, match=said):
         Project.load().pipeline("raw").sync()
+    path = ready.directory / "pgflow.toml"
+    path.write_text(path.read_text().replace("on_failure", "on_failur"))
+    with pytest.raises(MalformedSettings, match="'on_failur' is no .* Did you mean 'on_failure'?"):
+        Project.load()

@@ -176,7 +176,10 @@ def jobs(place: Place) -> list[tuple[Any, ...]]:
 def test_each_of_200_firings_runs_once_though_a_worker_is_killed(
     place: Place, invoke: Invoke, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """Two workers share 200 firings, one is killed in the middle: each ran once to success."""
+    """Two workers share 200 firings, one is killed in the middle: each ran once to success.
+
+    Whatever the workers say of that bears the time.
+    """
     names = ["a", "b", "c", "d"]
     prepare(place, invoke, "\n".join(f"{n} = noted('{n}', catch_up='all')" for n in names))
     instants = [BEGIN + timedelta(minutes=i) for i in range(50)]
@@ -202,6 +205,9 @@ def test_each_of_200_firings_runs_once_though_a_worker_is_killed(
     assert len(successes) == 200
     assert {row[2] for row in successes} == {1}
     assert f" of {instants[20]:%Y-%m-%d %H:%M} UTC: begins, attempt 2" in told(place)
+    assert " UTC: its worker died; it is run again\n" in told(place)
+    stamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d \S")
+    assert [line for line in told(place).splitlines() if not stamp.match(line)] == []
 
 
 def test_a_firing_that_was_committed_is_not_run_again(

@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import URL, create_engine, make_url
 
 from pgflow.connections.dsn import is_dsn, read_dsn
+from pgflow.connections.registry import engine
+from pgflow.connections.secrets import conceal
 from pgflow.errors import MalformedDsn
 
 
@@ -132,8 +134,44 @@ def test_no_representation_shows_a_password(dsn: str) -> None:
 
 @pytest.mark.parametrize(
     "text, expected",
-    [("warehouse", False), ("eu-west.2", False), ("host=h", True), ("postgres://h", True)],
+    [
+        ("warehouse", False),
+        ("eu-west.2", False),
+        ("me@work", False),
+        ("host=h", True),
+        ("postgres://h", True),
+        ("postgres//me:hush@h/d", True),
+        ("me:hush@h/d", True),
+        ("Host=h Password = hush", True),
+    ],
 )
 def test_names_and_strings(text: str, expected: bool) -> None:
-    """A connection string has `://` or begins with `key=`; everything else is a name."""
+    """A connection string has `://`, begins with `key=`, or may hold a password, unlike a name."""
     assert is_dsn(text) is expected
+
+
+@pytest.mark.parametrize("text", ["postgres//me:hush@h/d", "me:hush@h/d", "Host=h Password = hush"])
+def test_a_misspelt_string_is_not_repeated_as_a_name(text: str) -> None:
+    """What may hold a password is refused as a connection string, and not called a name."""
+    with pytest.raises(MalformedDsn) as error:
+        engine(text)
+    assert "hush" not in "".join(traceback.format_exception(error.value, chain=True))
+
+
+@pytest.mark.parametrize(
+    "code, shown",
+    [
+        ('connect("postgresql://u:hush@h:1/d")', 'connect("postgresql://u:***@h:1/d")'),
+        ("'postgresql://u:hu@sh@h/d'", "'postgresql://u:***@h/d'"),
+        ('dsn = "host=h password=hush user=u"', 'dsn = "host=h password=*** user=u"'),
+        ("connect(password='hu sh', user=u)", "connect(password='***', user=u)"),
+        ('{"password": "hush"}', '{"password": "***"}'),
+        ('def f(password: str = "hush"):', 'def f(password: str = "***"):'),
+        ('connect(password=os.environ["PW"])', 'connect(password=***["PW"])'),
+        ("password authentication failed for user", "password authentication failed for user"),
+        ("url = 'http://h:1/d' # @", "url = 'http://h:1/d' # @"),
+    ],
+)
+def test_passwords_in_code_are_concealed(code: str, shown: str) -> None:
+    """Lines of code that errors quote lose the passwords that they spell out, and nothing else."""
+    assert conceal(code) == shown

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -27,7 +27,7 @@ from pgflow.connections.registry import (
     register,
     unregister,
 )
-from pgflow.errors import BadCredentials, MalformedDsn, UnknownConnection
+from pgflow.errors import BadCredentials, MalformedDsn, NotAConnection, UnknownConnection
 
 
 @pytest.fixture(autouse=True)
@@ -329,4 +329,36 @@ def test_an_unreachable_server_is_the_drivers_error() -> None:
     with pytest.raises(OperationalError) as error:
         connect(f"postgresql://u:hush@/x?host=/nonexistent-{os.getpid()}")
     assert "/nonexistent" in str(error.value)
+    assert "hush" not in str(error.value)
+
+
+def test_an_unreachable_server_is_noted_with_the_connections_name() -> None:
+    """In a script the driver's error bears a note: which connection it was, and no password."""
+    register("far", "postgresql://u:hush@127.0.0.1:1/x")
+    register("away", "postgresql://u:hush@127.0.0.1:1/x")
+    try:
+        engine("away")
+        with pytest.raises(OperationalError) as error:
+            connect("far")
+    finally:
+        unregister("far")
+        unregister("away")
+    (note,) = getattr(error.value.orig, "__notes__", [])
+    assert note == "connection 'away' or 'far': postgresql database 'x' at 127.0.0.1:1 as u"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda: register(3, "sqlite://"), "the first argument is the connection's name"),  # type: ignore[arg-type]
+        (lambda: register("postgresql://h/d"), "the first argument is the connection's name"),
+        (lambda: register("x", 3), r"register\('x'\): int is no connection"),  # type: ignore[arg-type]
+        (lambda: register("x", credentials="hush"), "a function without arguments, not str"),  # type: ignore[arg-type]
+        (lambda: engine("sqlite://", credentials=["hush"]), "without arguments, not list"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_registered_is_refused(wrong: Callable[[], object], sentence: str) -> None:
+    """At once, in the line that says it, and without what may be a password."""
+    with pytest.raises((NotAConnection, BadCredentials), match=sentence) as error:
+        wrong()
     assert "hush" not in str(error.value)

@@ -134,7 +134,8 @@ def test_an_unknown_name_lists_the_places(home: Path, user_file: Path) -> None:
         "No connection is called 'warehose'. Looked at: the environment variable "
         f"PGFLOW_DSN_WAREHOSE; {path}; {user_file} (no such file). Did you mean 'warehouse' "
         f"([connections.warehouse] in {path})? Set PGFLOW_DSN_WAREHOSE, or add "
-        "[connections.warehose] with a dsn to one of the files."
+        "[connections.warehose] with a dsn to one of the files. A connection of register() is "
+        "known once the module that calls it is imported."
     )
     assert error.value.name == "warehose"
     assert error.value.nearest == "warehouse"

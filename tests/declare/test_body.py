@@ -60,6 +60,26 @@ def test_async_functions_are_known() -> None:
     assert Body.of(body).is_async
 
 
+def _positional_only(conn: Any, day: date, /) -> str:
+    return "SELECT 1"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda conn: None,
+        lambda source, target: None,
+        lambda conn1, conn2: None,
+        lambda shop, warehouse: None,
+        lambda a, b: None,
+        lambda _, _tgt: None,
+    ],
+)
+def test_names_that_may_be_connections_are(function: Any) -> None:
+    """Where no name says that it is a value, position decides."""
+    assert Body.of(function).parameters == ()
+
+
 @pytest.mark.parametrize(
     ("function", "sentence"),
     [
@@ -67,6 +87,17 @@ def test_async_functions_are_known() -> None:
         (lambda *args: None, r"takes \*args, so its run parameters cannot be known"),
         (lambda **kwargs: None, r"takes \*\*kwargs"),
         (int, "is no function"),
+        (lambda conn, day: None, "takes 'day' where a connection stands. If it is a run parameter"),
+        (lambda run_date: None, r"write it behind a star, with its type: `\*, run_date: date`"),
+        (lambda conn, warehouse: None, "say so: `warehouse_conn`, or `warehouse: Connection`"),
+        (
+            lambda conn=None: None,
+            r"Connections come first and have no default: `def <lambda>\(conn",
+        ),
+        (lambda self, conn: None, "is a method, and nobody gives it 'self'"),
+        (lambda *, src_conn: None, "takes 'src_conn' as a run parameter"),
+        (_positional_only, r"by position only, and run .* write `\*, day` in place of the `/`"),
+        (getattr, "does not say which arguments it takes"),
     ],
 )
 def test_a_signature_that_cannot_be_called_is_refused(function: Any, sentence: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import fields
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 from sqlalchemy import Connection, Engine, MetaData, insert
 
 from pgflow.bookkeeping import Bookkeeping, register
+from pgflow.connections.places import place
 from pgflow.errors import InvalidOption, MissingTable
 from pgflow.observe.history import HistoryEntry, history_json, read_history
 from pgflow.observe.report import history_listing
@@ -72,8 +75,9 @@ def test_without_the_tables_the_way_out_is_named(conn: Connection) -> None:
     with pytest.raises(MissingTable) as caught:
         read_history(conn, schema="other")
     assert str(caught.value) == (
-        "the database has no table other.runs, so there is no history. Run alembic upgrade head or "
-        "pgflow.create_all(), or name the connection and schema that have it."
+        f"the database has no table other.runs ({place(conn)}), so there is no history. Run "
+        "alembic upgrade head or pgflow.create_all(), or name the connection and schema that have "
+        "it."
     )
     assert conn.exec_driver_sql("SELECT 1").scalar() == 1, "the transaction is still sound"
 
@@ -94,6 +98,17 @@ def test_the_listing_shows_how_far_runs_have_read(conn: Connection) -> None:
     at = listing.headings.index("watermark")
     assert [row[at] for row in listing.rows] == ["7", ""]
     assert listing.headings[at - 1 : at + 3] == ("seconds", "watermark", "run", "error")
+
+
+def test_a_narrow_terminal_shows_target_and_run(conn: Connection) -> None:
+    """Where there is no room beside it, the target stands below; the run's id always stays."""
+    own = create(conn)
+    record(conn, own, 1, pipeline="p" * 27)
+    for width, target in ((110, "  w.t  "), (80, "    target w.t  mode merge  read 3")):
+        file = io.StringIO()
+        history_listing(read_history(conn)).show(Console(file=file, width=width))
+        assert target in file.getvalue()
+        assert "00000000" in file.getvalue()
 
 
 def test_the_listing_shows_counts_of_successful_runs_only(conn: Connection) -> None:

@@ -72,14 +72,47 @@ def test_a_very_narrow_terminal_shows_cells_below_each_other() -> None:
     ]
 
 
-def test_long_text_wraps_in_its_column() -> None:
-    """A column of prose is wrapped on a terminal, and whole in a pipe."""
-    words = "a sentence that is much longer than the thirty columns it gets"
-    listing = Listing(("id", "error"), (("1", words),), wrapping=frozenset({"error"}))
-    lines = shown(listing, 40)
-    assert len(lines) > 2
-    assert " ".join(" ".join(lines[1:]).split()) == f"1 {words}"
-    assert words in str(listing)
+WIDE = Listing(
+    ("at", "name", "mode", "run", "error"),
+    (
+        ("1", "customers", "merge", "ab12", "a sentence of several words"),
+        ("2", "x", "", "cd34", ""),
+    ),
+    minor=("mode",),
+    below=("name",),
+    wrapping=frozenset({"error"}),
+)
+
+
+def test_sentences_stand_below_their_row_where_there_is_no_room() -> None:
+    """They are whole there, wrapped between words; a row without one has no such line."""
+    assert shown(WIDE, 80)[1] == "1   customers  merge  ab12  a sentence of several words"
+    assert shown(WIDE, 30) == [
+        "at  name       mode   run",
+        "1   customers  merge  ab12",
+        "    error a sentence of",
+        "    several words",
+        "2   x          -      cd34",
+    ]
+    assert "a sentence of several words" in str(WIDE)
+
+
+def test_what_a_reader_goes_on_with_is_on_the_narrowest_table() -> None:
+    """What is minor is left out if that is enough; else it stands below, and nothing is lost."""
+    assert shown(WIDE, 20)[:2] == ["at  name       run", "1   customers  ab12"]
+    assert shown(WIDE, 15) == [
+        "at  run",
+        "1   ab12",
+        "    name",
+        "    customers",
+        "    mode merge",
+        "    error a",
+        "    sentence of",
+        "    several",
+        "    words",
+        "2   cd34",
+        "    name x",
+    ]
 
 
 def test_markup_in_a_value_is_only_text() -> None:

@@ -53,7 +53,7 @@ def test_lines_say_what_waits_and_what_has_finished() -> None:
         "sales -> w.sales: waiting for run 7 of 'other' and server process 9",
         "sales -> w.sales: attempt 2 in 0.2 s, because deadlock",
         "sales -> w.sales: inserted 1,200, read 1,300 in 1.23 s",
-        "warning: the key is not the primary key",
+        "sales -> w.sales: warning: the key is not the primary key",
     ]
 
 

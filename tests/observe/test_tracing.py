@@ -196,7 +196,15 @@ def test_nothing_secret_is_in_a_span(world: Any, database: str, traces: Traces) 
     )  # fmt: skip
     pgflow.create_all(world.metadata, connection=world.engine)
     pipeline.sync(observer=traces.observer)
+
+    def body() -> Any:
+        raise ValueError("no")  # the traceback quotes postgresql://me:hush@db/x
+
+    broken = world.pipe(world.table("u"), None, body=body, name="broken", mode="merge")
+    with pytest.raises(ValueError, match="no"):
+        broken.sync(observer=traces.observer)
     text = "".join(span.to_json() for span in traces.exporter.get_finished_spans())
+    assert "postgresql://me:***@db/x" in text
     assert "hush" not in text
     assert "value of mine" not in text
     assert "db.query.text" not in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import linecache
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import select, table
 
 import pgflow
 from pgflow.declare.sources import Query, SourceTable
+from pgflow.project.literal_rows import RowsFrom
 from pgflow.project.literal_sql import Returned, returned
 
 RAW = "SELECT * FROM raw"
@@ -276,3 +278,51 @@ def test_a_file_that_was_edited_since_is_not_believed(tmp_path: Path) -> None:
             assert returned(names["body"]).sources == (text,)
     linecache.clearcache()
     assert returned(names["body"]) == Returned((), known=False, may_be_none=False)
+
+
+FRUITS = [{"name": "apple"}]
+
+
+def of_rows(conn: Any) -> list[dict[str, object]]:
+    return [{"name": "apple", "since": date(2024, 1, 2), "price": -1.5}]
+
+
+def rows_of_the_module(conn: Any) -> list[dict[str, str]]:
+    return FRUITS
+
+
+def of_a_file(conn: Any) -> Any:
+    return pgflow.CSV("fruits.csv")
+
+
+def of_made_rows(conn: Any) -> list[Any]:
+    return [dict(row) for row in conn.execute("SELECT 1")]
+
+
+def of_a_list_that_calls(conn: Any) -> list[Any]:
+    return [conn.scalar("SELECT 1")]
+
+
+def of_a_list_that_grows(conn: Any) -> list[Any]:
+    rows: list[Any] = []
+    rows.append(conn.scalar("SELECT 1"))
+    return rows
+
+
+def of_a_generator(conn: Any) -> Any:
+    yield {"name": "apple"}
+
+
+@pytest.mark.parametrize("function", [of_rows, rows_of_the_module, of_a_file])
+def test_rows_that_stand_there_are_read_from_no_table(function: Callable[..., Any]) -> None:
+    """Nothing is left to be known of rows of literals, and of files."""
+    assert returned(function) == Returned((), True, False, RowsFrom.literals)
+
+
+@pytest.mark.parametrize(
+    "function", [of_made_rows, of_a_list_that_calls, of_a_list_that_grows, of_a_generator]
+)
+def test_rows_that_are_made_may_be_of_any_table(function: Callable[..., Any]) -> None:
+    """What makes rows may read whatever it likes; that it returns rows is known."""
+    told = returned(function)
+    assert (told.sources, told.known, told.rows) == ((), False, RowsFrom.code)

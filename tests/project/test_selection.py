@@ -11,7 +11,13 @@ from sqlalchemy import create_engine
 import pgflow
 from pgflow.declare.sources import SourceTable
 from pgflow.declare.targets import Target
-from pgflow.errors import MissingTable, PipelineCycle, TargetsFailed, UnknownPipeline
+from pgflow.errors import (
+    HistoryOutOfReach,
+    MissingTable,
+    PipelineCycle,
+    TargetsFailed,
+    UnknownPipeline,
+)
 from pgflow.project import Project
 from pgflow.project.repeats import narrowed, repeats
 from pgflow.project.standings import failed_last, standings
@@ -223,7 +229,7 @@ def test_every_database_of_a_project_is_asked(world: World, make_database: Any) 
     world.pipe("here")
     there = world.pipe("there", connection=far)
     world.create()
-    with pytest.raises(MissingTable, match=r"no table pgflow\.runs, so nobody knows what has run"):
+    with pytest.raises(MissingTable, match=r"no table pgflow\.runs \(.*\), so nobody knows what"):
         select(world, "state:failed")
     with far.begin() as connection:
         connection.exec_driver_sql("CREATE SCHEMA w")
@@ -232,3 +238,20 @@ def test_every_database_of_a_project_is_asked(world: World, make_database: Any) 
     note(world, "there", "there", "success")  # in a database where it does not count
     assert select(world, "state:never") == ["there"]
     far.dispose()
+
+
+def test_a_history_that_is_out_of_reach_can_be_left_out(world: World) -> None:
+    """Nothing is guessed of pipelines whose database is down; without them the rest is known."""
+    world.pipe("here")
+    world.create()
+    world.pipe("my crm", connection="postgresql://me:hush@127.0.0.1:1/x?connect_timeout=2")
+    with pytest.raises(HistoryOutOfReach) as error:
+        select(world, "state:never")
+    assert "how 'my crm' has run is not known, because the database cannot" in str(error.value)
+    assert str(error.value).endswith("Leave out what is not known: --exclude 'my crm'")
+    assert "hush" not in str(error.value)
+    assert error.value.pipelines == ("my crm",)
+    assert select(world, "state:never", exclude=("my crm",)) == ["here"]
+    assert select(world, "state:never", exclude=("state:failed", "my*")) == ["here"]
+    with pytest.raises(HistoryOutOfReach):
+        select(world, "state:never+", exclude=("my crm",))

@@ -23,7 +23,11 @@ from pgflow.schedule.export.definitions import Definition, Place, definitions, g
 from pgflow.schedule.export.prefect import prefect
 from pgflow.schedule.export.systemd import calendar_events, systemd
 
-PLACE = Place(Path("/srv/ware house"), "/srv/venv/bin/pgflow", ("sales.py",))
+BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+
+PLACE = Place(
+    Path("/srv/ware house"), "/srv/venv/bin/pgflow", ("sales.py",), Path("/srv/ware house/x"), BEGIN
+)
 
 DAILY = pgflow.Schedule("0 6 * * *", timezone="Europe/Vienna", catch_up="all", retries=5)
 
@@ -49,6 +53,11 @@ def pipelines() -> list[pgflow.Pipeline]:
 def one(schedule: pgflow.Schedule, name: str = "p") -> Definition:
     """A definition that stands alone."""
     return Definition(name, "p", schedule, (), "")
+
+
+def run_as(path: Path, text: str, name: str = "dags") -> None:
+    """Run an exported file, as if it were at a path."""
+    exec(compile(text, str(path), "exec"), {"__name__": name, "__file__": str(path)})
 
 
 # -- definitions ------------------------------------------------------------------------
@@ -100,6 +109,10 @@ def test_parameters_that_no_schedule_gives_are_refused() -> None:
 # -- Airflow ----------------------------------------------------------------------------
 
 
+#: The instant of a firing, in the words of Airflow.
+END = "{{ (data_interval_end | default(none) or dag_run.run_after).isoformat() }}"
+
+
 class Dag:
     """Stands in for Airflow's: keeps what it was given."""
 
@@ -129,7 +142,9 @@ class Task:
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Puts modules in the place of packages that are not installed."""
+    """Puts modules in the place of packages that are not installed, and takes variables away."""
+    for variable in ("PGFLOW_PROJECT", "PGFLOW_COMMAND"):
+        monkeypatch.delenv(variable, raising=False)
 
     def put(**named: dict[str, Any]) -> None:
         for name, members in named.items():
@@ -141,12 +156,13 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_airflow_gets_a_dag_for_each_schedule(
-    pipelines: list[pgflow.Pipeline], modules: Any
+    pipelines: list[pgflow.Pipeline], modules: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DAGs have the schedule, its zone, its catch-up, its retries, and the order of pipelines."""
     Dag.made = []
     modules(
-        airflow={"DAG": Dag},
+        airflow={},
+        airflow__sdk={"DAG": Dag},
         airflow__timetables={},
         airflow__timetables__trigger={"CronTriggerTimetable": lambda *a, **k: (a, k)},
         airflow__providers={},
@@ -155,30 +171,34 @@ def test_airflow_gets_a_dag_for_each_schedule(
         airflow__providers__standard__operators__bash={"BashOperator": Task},
     )
     files = airflow(definitions(pipelines), PLACE)
-    exec(compile(files["pgflow_dags.py"], "pgflow_dags.py", "exec"), {})
+    run_as(Path("/elsewhere/x/pgflow_dags.py"), files["pgflow_dags.py"])
     daily, hourly = Dag.made
-    assert daily.given["dag_id"] == "pgflow_1"
+    assert daily.given["dag_id"] == "pgflow_0_6_x_x_x_Europe-Vienna_all"
+    assert daily.given["start_date"] == BEGIN
     assert daily.given["schedule"] == (("0 6 * * *",), {"timezone": "Europe/Vienna"})
     assert daily.given["catchup"] is True
     assert daily.order == [("raw", "report")]
     task = daily.tasks["report"].given
     assert (task["retries"], task["retry_delay"]) == (5, timedelta(seconds=10))
-    assert task["cwd"] == "/srv/ware house"
-    assert task["bash_command"] == (
-        "/srv/venv/bin/pgflow run-due --module=sales.py"
-        " --firing={{ data_interval_end.isoformat() }} -- report "
-    )
-    assert hourly.given["dag_id"] == "pgflow_hourly"
+    assert task["max_retry_delay"] == timedelta(hours=1)
+    assert task["cwd"] == "/elsewhere"
+    assert task["bash_command"] == f"pgflow run-due --module=sales.py --firing={END} -- report "
+    assert hourly.given["dag_id"] == "pgflow_0_x_x_x_x"
     assert hourly.given["catchup"] is False
+    monkeypatch.setenv("PGFLOW_PROJECT", "/there")
+    monkeypatch.setenv("PGFLOW_COMMAND", "/venv/bin/pgflow")
+    run_as(Path("/elsewhere/x/pgflow_dags.py"), files["pgflow_dags.py"])
+    task = Dag.made[-1].tasks["hourly"].given
+    assert task["cwd"] == "/there"
+    assert task["bash_command"].startswith("/venv/bin/pgflow run-due ")
 
 
 def test_names_with_the_signs_of_templates_reach_airflow_as_they_are() -> None:
     """A brace in a name is not read by the templates of Airflow."""
     text = airflow([one(pgflow.Schedule("0 * * * *"), "a {{ b }} %}")], PLACE)["pgflow_dags.py"]
     line = next(line for line in text.splitlines() if "bash_command" in line)
-    command = eval(line.partition("=")[2].rstrip(","))
-    instant = "{{ data_interval_end.isoformat() }}"
-    rendered = command.replace(instant, "NOW").replace("{{ '{' }}", "{").replace("{{ '%' }}", "%")
+    command = eval(line.partition("+")[2].rstrip(","))
+    rendered = command.replace(END, "NOW").replace("{{ '{' }}", "{").replace("{{ '%' }}", "%")
     assert rendered.endswith("--firing=NOW -- 'a {{ b }} %}' ")
     assert "{{ b" not in command
 
@@ -187,13 +207,20 @@ def test_names_with_the_signs_of_templates_reach_airflow_as_they_are() -> None:
 
 
 def test_prefect_gets_a_flow_for_each_schedule(
-    pipelines: list[pgflow.Pipeline], modules: Any, monkeypatch: pytest.MonkeyPatch
+    pipelines: list[pgflow.Pipeline],
+    modules: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Flows run one command for each pipeline, in order, with the instant of their schedule."""
     served: list[Any] = []
     called: list[Any] = []
 
+    waits: list[list[float]] = []
+
     def task(function: Any, **given: Any) -> Any:
+        waits.append(given["retry_delay_seconds"])
+
         def submit(*words: Any, wait_for: list[Any]) -> Any:
             function(*words)
             return SimpleNamespace(given=given, after=wait_for, result=lambda: None)
@@ -207,25 +234,67 @@ def test_prefect_gets_a_flow_for_each_schedule(
 
         return decorate
 
+    class Process(SimpleNamespace):
+        stdout, returncode = ("it says\n",), 0
+
+        def __init__(self, words: list[str], **more: Any) -> None:
+            called.append((words, more["cwd"]))
+
+        def __enter__(self) -> Process:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
     instant = datetime(2026, 3, 1, 5, tzinfo=UTC)
     modules(
         prefect={"flow": flow, "serve": lambda *all_: served.extend(all_), "task": task},
         prefect__runtime={"flow_run": SimpleNamespace(scheduled_start_time=instant)},
         prefect__schedules={"Cron": lambda *a, **k: (a, k)},
     )
-    monkeypatch.setattr(subprocess, "run", lambda words, **more: called.append((words, more)))
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    monkeypatch.setenv("PGFLOW_COMMAND", "uv run pgflow")
     text = prefect(definitions(pipelines), PLACE)["pgflow_flows.py"]
-    exec(compile(text, "pgflow_flows.py", "exec"), {"__name__": "__main__"})
+    run_as(Path("/elsewhere/x/pgflow_flows.py"), text, "__main__")
     (name, more, function), hourly = served
-    assert (name, hourly[0]) == ("pgflow_1", "pgflow_hourly")
+    assert (name, hourly[0]) == ("pgflow_0_6_x_x_x_Europe-Vienna_all", "pgflow_0_x_x_x_x")
     assert more["schedule"] == (("0 6 * * *",), {"timezone": "Europe/Vienna"})
     function()
-    words, options = called[1]
+    words, directory = called[1]
     assert words == [
-        "/srv/venv/bin/pgflow", "run-due", "--module=sales.py",
+        "uv", "run", "pgflow", "run-due", "--module=sales.py",
         "--firing", "2026-03-01T05:00:00+00:00", "--", "report",
     ]  # fmt: skip
-    assert options == {"cwd": "/srv/ware house", "check": True}
+    assert directory == "/elsewhere"
+    assert waits[1] == [10, 20, 40, 80, 160]
+    assert capsys.readouterr().out == "it says\n" * 2
+    Process.returncode = 3
+    with pytest.raises(RuntimeError, match="exit code 3"):
+        function()
+
+
+def test_files_outside_the_project_name_no_directory_of_this_machine(
+    pipelines: list[pgflow.Pipeline],
+) -> None:
+    """Written elsewhere, they take their own directory unless a variable says another one."""
+    place = Place(Path("/srv/ware house"), "/srv/venv/bin/pgflow", (), Path("/opt/dags"), BEGIN)
+    for write in (airflow, prefect):
+        (text,) = write(definitions(pipelines), place).values()
+        assert "str(Path(__file__).resolve().parents[0])" in text
+        assert "/srv" not in text
+
+
+def test_prefect_gets_every_hour_in_utc_where_clocks_repeat_one() -> None:
+    """Prefect leaves out the second of two repeated hours, so it is not told of that zone."""
+
+    def told(cron: str) -> str:
+        schedule = pgflow.Schedule(cron, timezone="Europe/Vienna")
+        return prefect([one(schedule)], PLACE)["pgflow_flows.py"]
+
+    assert 'Cron("*/30 * * * *", timezone="UTC")' in told("*/30 * * * *")
+    assert 'Cron("0 * * * 1-5", timezone="Europe/Vienna")' in told("0 * * * 1-5")
+    with pytest.raises(CannotExport, match="pipeline 'p': its schedule .* Give it timezone='UTC'"):
+        told("0 * * * 0")
 
 
 # -- systemd ----------------------------------------------------------------------------
@@ -244,6 +313,21 @@ EVENTS = [
 def test_cron_becomes_calendar_events(cron: str, events: list[str]) -> None:
     """A cron expression is said exactly; where either of two days is enough, in two events."""
     assert list(calendar_events(one(pgflow.Schedule(cron)))) == events
+
+
+@pytest.mark.parametrize(
+    "cron, events",
+    [
+        ("*/30 * * * *", ["*-*-* *:00,30:00 UTC"]),
+        ("30 2 * * *", ["*-*-* 02:30:00 Europe/Vienna", "*-03-* 01:00:00 UTC"]),
+        ("0 3 * * *", ["*-*-* 03:00:00 Europe/Vienna"]),
+        ("0 * * * 0", ["Sun *-*-* *:00:00 Europe/Vienna", "*-10-* 01:00:00 UTC"]),
+    ],
+)
+def test_systemd_looks_also_when_clocks_change(cron: str, events: list[str]) -> None:
+    """What systemd does not see in skipped and repeated hours gets a look of its own."""
+    schedule = pgflow.Schedule(cron, timezone="Europe/Vienna")
+    assert list(calendar_events(one(schedule))) == events
 
 
 @pytest.mark.parametrize("cron", ["0 0 L * *", "0 0 * * 5#2", "0 0 * * L5"])
@@ -287,6 +371,7 @@ def test_systemd_gets_a_timer_and_a_service_for_each_pipeline(
     )  # fmt: skip
     service = files["pgflow-report.service"].splitlines()
     assert "WorkingDirectory=/srv/ware house" in service
+    assert "Wants=pgflow-raw.service" in service
     assert "After=pgflow-raw.service" in service
     assert (
         'ExecStart="/srv/venv/bin/pgflow" "run-due" "--module=sales.py" "--retry" "--" "report"'

@@ -72,6 +72,29 @@ def test_many_workers_defer_each_firing_once(database: str) -> None:
     assert waiting(database) == expected
 
 
+def test_a_clock_that_was_set_back_stops_nothing(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Firings go on from now, and none of them is left out for one that lies ahead."""
+    queue = queue_in(database)
+    schedules = {"p": pgflow.Schedule("0 * * * *")}
+
+    async def work() -> list[tuple[Firing, ...]]:
+        async with queue.opened():
+            looks = [0.0, 1.0, 0.9, 1.0, 30.0]
+            found = [(await queue.tick(schedules, BEGIN + timedelta(hours=h)))[0] for h in looks]
+            assert await queue.newest("p") == BEGIN + timedelta(hours=30)
+            assert caplog.text == ""  # a few minutes are made up for by waiting
+            found += [(await queue.tick(schedules, BEGIN + timedelta(hours=1.5)))[0]]
+            assert await queue.newest("p") is None
+            found += [(await queue.tick(schedules, BEGIN + timedelta(hours=2)))[0]]
+            return found
+
+    found = [[f"{each.instant:%d %H}" for each in one] for one in asyncio.run(work())]
+    assert found == [[], ["01 01"], [], [], ["02 06"], [], ["01 02"]]
+    assert "the server's clock was set back; p: firings go on from now" in caplog.text
+
+
 def test_who_reads_waits_for_who_is_read(database: str) -> None:
     """A firing is held while firings that come before it are not over, however they end."""
     queue = queue_in(database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,20 @@ def told(result: Any) -> list[str]:
     return [str(each.details.get(READING)) for each in result.targets]
 
 
+def statements(shown: Any) -> list[list[tuple[str, str]]]:
+    """The statements of a result or a preview, for each target; without random names."""
+    return [
+        [(s.purpose, re.sub("(pgflow_source)_[0-9a-f]{32}", r"\1", s.text)) for s in all_of(each)]
+        for each in shown.targets
+    ]
+
+
+def all_of(target: Any) -> list[Any]:
+    """The statements of a target: what is prepared, and what follows."""
+    return [*target.plan.prepare, *target.plan.statements]
+
+
 def foretold(pipeline: pgflow.Pipeline) -> list[str]:
     """How a preview says it for each target."""
-    paths = [dict(each.decisions)["path"].reason for each in pipeline.preview().targets]
-    return [reason.rpartition("; ")[2] for reason in paths]
+    found = [dict(each.decisions)["reading"] for each in pipeline.preview().targets]
+    return [f"read {d.value}{f': {d.reason}' if d.reason else ''}" for d in found]

@@ -134,6 +134,30 @@ def test_a_cancelled_task_cancels_every_target(world: Any) -> None:
     assert world.run(HISTORY) == [("failed", "RunCancelled")]
 
 
+def test_a_preview_is_awaited_and_cancelled(world: Any) -> None:
+    """`await preview_async()` gives what `preview()` gives; its task cancels what it asks."""
+    naps = ["pg_sleep(60)", "clock_timestamp()", "clock_timestamp()"]
+
+    def body(conn: Any) -> str:
+        conn.execute(sa.text(f"SELECT {naps.pop()}"))
+        return SOURCE
+
+    pipeline = world.pipe(world.table(), None, body=body, mode="merge")
+
+    async def main() -> None:
+        told = await pipeline.preview_async()
+        assert told.to_dict() == pipeline.preview().to_dict()
+        assert told.targets[0].steps
+        task = asyncio.create_task(pipeline.preview_async())
+        await asleep(world)
+        assert await cancel(task) < SOON
+
+    asyncio.run(main())
+    assert naps == []
+    assert world.run(SLEEPING) == [(0,)]
+    assert world.run(HISTORY) == []
+
+
 def test_a_timeout_ends_the_run(world: Any) -> None:
     """asyncio.timeout() cancels the run, and tells that it was the time."""
     pipeline = world.pipe(world.table(), SLOW, mode="merge")

@@ -11,8 +11,20 @@ import sqlalchemy as sa
 
 import pgflow
 from pgflow import checks
+from pgflow.connections.places import describe
 from pgflow.errors import DuplicateKeys, TargetsFailed
-from tests.sync.fan_out_world import COUNTED, SUMS, Between, Fan, count_reads, foretold, reads, told
+from pgflow.run.result import READ_BY
+from tests.sync.fan_out_world import (
+    COUNTED,
+    SUMS,
+    Between,
+    Fan,
+    count_reads,
+    foretold,
+    reads,
+    statements,
+    told,
+)
 
 A_AND_B = [(1, "a", "1.00"), (2, "b", "2.00")]
 
@@ -29,8 +41,13 @@ def fan(world: Any) -> Iterator[Fan]:
 def test_a_query_is_run_once_for_all_targets(fan: Fan) -> None:
     """The source's query runs once, and every target gets all of its rows."""
     count_reads(fan.world)
-    done = fan(COUNTED, *({"mode": m} for m in ("merge", "truncate", "scd1"))).sync()
+    pipeline = fan(COUNTED, *({"mode": m} for m in ("merge", "truncate", "scd1")))
+    preview = pipeline.preview()
+    done = pipeline.sync()
     assert reads(fan.world) == 1
+    assert statements(preview) == statements(done), "the preview shows what runs"
+    assert (done.read, done.inserted) == (2, 6), "rows that were read once count once"
+    assert [each.details.get(READ_BY) for each in done.targets] == [None, "w.t1", "w.t1"]
     assert told(done) == ["read once for 3 targets"] * 3
     assert [each.inserted for each in done.targets] == [2, 2, 2]
     ran = [[s.purpose for s in each.plan.prepare] for each in done.targets if each.plan]
@@ -69,9 +86,9 @@ def test_the_history_says_how_the_source_was_read(fan: Fan) -> None:
 def test_a_plain_table_is_read_again(fan: Fan) -> None:
     """To scan a table of the same database twice is cheaper than to keep a copy of it."""
     pipeline = fan(pgflow.SourceTable("w.s"))
-    cheap = "it is whole tables of this database, which cost less to read again than to keep"
-    assert told(pipeline.sync()) == [f"read for this target alone: {cheap}", f"read again: {cheap}"]
-    assert foretold(pipeline) == [f"read for this target alone: {cheap}", f"read again: {cheap}"]
+    cheap = "whole tables of this database cost less to read again than to keep"
+    assert told(pipeline.sync()) == [f"read for this target only: {cheap}", f"read again: {cheap}"]
+    assert foretold(pipeline) == [f"read for this target only: {cheap}", f"read again: {cheap}"]
     assert fan.rows(1) == fan.rows(2) == A_AND_B
 
 
@@ -92,10 +109,14 @@ def test_targets_of_a_view_may_want_different_columns(fan: Fan) -> None:
     slim = fan.world.table("slim", sa.Column("b", sa.Numeric(10, 2)))
     full = fan.world.table("full")
     pipeline = fan.world.pipe(None, None, source_table="w.v", targets=[slim, full], mode="merge")
-    assert told(pipeline.sync()) == ["read once for 2 targets"] * 2
+    preview, done = pipeline.preview(), pipeline.sync()
+    assert told(done) == ["read once for 2 targets"] * 2
+    assert statements(preview) == statements(done), "the preview shows what runs"
     assert reads(fan.world) == 1
     assert fan.world.run("SELECT id, b::text FROM w.slim ORDER BY 1") == [(1, "1.00"), (2, "2.00")]
     assert fan.world.run("SELECT id, a, b::text FROM w.full ORDER BY 1") == A_AND_B
+    preview, done = pipeline.preview(), pipeline.sync()
+    assert statements(preview) == statements(done), "also into tables that are not empty"
 
 
 # -- sources elsewhere ----------------------------------------------------------------
@@ -110,8 +131,11 @@ def test_rows_that_a_function_makes_are_made_once(fan: Fan) -> None:
         yield from ({"id": n, "a": "x" * n, "b": n} for n in (1, 2))
 
     pipeline = fan(None, body=body)
+    preview = pipeline.preview()
+    calls.clear()
     done = pipeline.sync()
     assert calls == ["called"]
+    assert statements(preview) == statements(done), "the preview shows what runs"
     assert told(done) == ["read once for 2 targets"] * 2
     assert fan.rows(1) == fan.rows(2) == [(1, "x", "1.00"), (2, "xx", "2.00")]
     assert foretold(pipeline) == ["read once for 2 targets"] * 2
@@ -140,12 +164,15 @@ def test_another_database_is_read_once(fan: Fan, far: Any) -> None:
     pipeline = fan(
         pgflow.Query("SELECT id, a, b FROM w.s", connection=far.engine),
     )
+    preview = pipeline.preview()
+    assert [each.source for each in preview.targets] == [str(describe(far.engine))] * 2
     done = pipeline.sync(observer=Between(lambda: far.fill((3, "c", 3))))
+    assert statements(preview) == statements(done), "the preview shows what runs"
     assert told(done) == ["read once for 2 targets"] * 2
     assert ["transfer" in each.details for each in done.targets] == [True, False]
     assert fan.rows(1) == fan.rows(2) == A_AND_B
-    statements = [s.purpose for s in done.targets[1].plan.prepare]  # type: ignore[union-attr]  # it ran
-    assert "put the rows that an earlier target read into a stage" in statements
+    purposes = [purpose for purpose, _ in statements(done)[1]]
+    assert "put the rows that an earlier target read into a stage" in purposes
     assert foretold(pipeline) == ["read once for 2 targets"] * 2
 
 
@@ -162,7 +189,7 @@ def test_targets_of_other_types_do_not_share_what_was_cast(fan: Fan, far: Any) -
         mode="merge",
     )
     said = [
-        "read for this target alone: no target that follows can take its rows",
+        "read for this target only: no target that follows can take the same rows",
         "read once for 2 targets",
         "read once for 2 targets",
     ]
@@ -185,7 +212,7 @@ def test_a_target_with_a_position_reads_for_itself(fan: Fan) -> None:
     )
     said = [
         "read once for 2 targets",
-        "read again: it goes on from a position of its own",
+        "read again: the target goes on from a position of its own",
         "read once for 2 targets",
     ]
     assert told(pipeline.sync()) == said == foretold(pipeline)
@@ -194,7 +221,50 @@ def test_a_target_with_a_position_reads_for_itself(fan: Fan) -> None:
     assert fan.rows(2) == [*A_AND_B, (3, "c", "3.00")]
 
 
-def test_a_function_that_takes_connections_is_called_for_each_target(fan: Fan) -> None:
+def test_a_source_that_reads_a_target_gives_all_targets_the_same_rows(fan: Fan) -> None:
+    """What the first target writes is not read by the second, be the source however cheap."""
+    fan.world.fill((1, "a", 10))
+    pipeline = fan("SELECT id, a, b + 1 AS b FROM w.t1", {"mode": "merge"}, {"mode": "merge"})
+    fan.world.run("INSERT INTO w.t1 (id, a, b) VALUES (1, 'a', 1)")
+    once = ["read once for 2 targets"] * 2
+    assert foretold(pipeline) == once
+    foreseen = [(each.inserted, each.updated) for each in pipeline.dry_run().targets]
+    done = pipeline.sync()
+    assert told(done) == once
+    assert [(each.inserted, each.updated) for each in done.targets] == foreseen
+    assert fan.rows(1) == fan.rows(2) == [(1, "a", "2.00")]
+
+
+def test_a_function_that_leaves_its_connection_alone_is_called_once(fan: Fan) -> None:
+    """That it takes one alone, as most functions do, keeps no target from sharing."""
+    calls = []
+
+    def body(source: Any, target: Any) -> str:
+        calls.append((source, target))
+        return SUMS
+
+    pipeline = fan(None, body=body)
+    once = ["read once for 2 targets"] * 2
+    assert foretold(pipeline) == once
+    calls.clear()
+    assert told(pipeline.sync()) == once
+    assert len(calls) == 1
+
+
+def test_rows_that_a_function_reads_late_belong_to_each_transaction(fan: Fan) -> None:
+    """A generator uses its connection only when its rows are asked for."""
+    calls = []
+
+    def body(conn: Any) -> Any:
+        calls.append(conn.exec_driver_sql("SELECT pg_current_xact_id()::text").scalar())
+        yield {"id": 1, "a": "a", "b": 1}
+
+    done = fan(None, body=body).sync()
+    assert len(set(calls)) == 2
+    assert [each.read for each in done.targets] == [1, 1]
+
+
+def test_a_function_that_uses_its_connection_is_called_for_each_target(fan: Fan) -> None:
     """What it does on its connection belongs to each target's transaction."""
     calls = []
 
@@ -202,10 +272,12 @@ def test_a_function_that_takes_connections_is_called_for_each_target(fan: Fan) -
         calls.append(connection.exec_driver_sql("SELECT pg_current_xact_id()::text").scalar())
         return SUMS
 
-    done = fan(None, body=body).sync()
+    pipeline = fan(None, body=body)
+    done = pipeline.sync()
     assert len(set(calls)) == 2
-    why = "the function takes connections, so that each target's transaction calls it"
-    assert told(done) == [f"read for this target alone: {why}", f"read again: {why}"]
+    why = "the function uses its connection, so that each target's transaction calls it"
+    said = [f"read for this target only: {why}", f"read again: {why}"]
+    assert told(done) == said == foretold(pipeline)
 
 
 def test_a_function_that_does_the_work_itself_does_it_for_each_target(fan: Fan) -> None:
@@ -232,7 +304,7 @@ def test_targets_in_other_databases_read_for_themselves(fan: Fan, far: Any) -> N
     )
     pgflow.create_all(fan.world.metadata, connection=fan.world.engine)
     pgflow.create_all(far.metadata, connection=far.engine)
-    alone = "read again: no target beside it is on its connection"
+    alone = "read again: no target beside this one is on the same connection"
     said = ["read once for 2 targets", "read once for 2 targets", alone]
     assert told(pipeline.sync()) == said == foretold(pipeline)
     assert Fan(far).rows(3) == A_AND_B

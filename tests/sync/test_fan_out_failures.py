@@ -170,8 +170,8 @@ def test_a_dry_run_keeps_nothing(fan: Fan) -> None:
     """Every target is tried and rolled back, so each reads for itself; the counts are the same."""
     pipeline = fan(SUMS)
     rehearsed = pipeline.dry_run()
-    dry = "a dry run keeps nothing"
-    assert told(rehearsed) == [f"read for this target alone: {dry}", f"read again: {dry}"]
+    dry = "a dry run rolls back each target, and what it has read with it"
+    assert told(rehearsed) == [f"read for this target only: {dry}", f"read again: {dry}"]
     assert fan.left_behind() == []
     assert [t.counts for t in rehearsed.targets] == [t.counts for t in pipeline.sync().targets]
 

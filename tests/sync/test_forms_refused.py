@@ -31,6 +31,13 @@ def test_a_count_is_a_number(world: Any, count: Any) -> None:
     assert world.run("SELECT count(*) FROM w.t") == [(0,)]
 
 
+def test_a_pipeline_is_no_function_of_another_one(world: Any) -> None:
+    """The decorator twice on one function is refused with what to do instead."""
+    declare = pgflow.pipeline(target=world.table(), mode="merge", name="feed")
+    with pytest.raises(InvalidBody, match=r"'feed'.* is a pipeline already.*targets=\["):
+        declare(declare(lambda: SELECT))  # type: ignore[arg-type]  # what is refused
+
+
 def test_a_result_is_as_good_as_a_dict(world: Any) -> None:
     """A function that runs another pipeline may return its result."""
     inner = world.pipe(world.table(), SELECT, mode="merge", name="inner")
@@ -51,8 +58,8 @@ def _core(metadata: sa.MetaData) -> sa.Table:
     [
         ({"tags": "daily"}, r"'p': tags='daily' must be a list of names: tags=\['daily'\]"),
         ({"tags": ["daily", 3]}, "must be a list of names"),
-        ({"target": None, "targets": "w.t"}, "'w.t' is no table|'w' is no table"),
-        ({"target": None, "targets": 3}, "targets= takes a list; a single one is given by target="),
+        ({"target": None, "targets": "w.t"}, "targets= takes a list; a single one is given by"),
+        ({"target": None, "targets": 3}, "targets= takes a list; a single one is given by"),
         ({"target": _core(sa.MetaData())}, r"'w\.core' is given as SQLAlchemy's Table"),
     ],
     ids=["tags", "tag", "text", "number", "core"],

@@ -257,7 +257,15 @@ def test_a_step_of_a_backfill_tells_too(world: Any) -> None:
     assert [failure.target for failure in failures] == ["w.t"]
 
 
-@pytest.mark.parametrize("hook, what", [("mail", "'mail' is no function"), (3, "3 is no function")])
+@pytest.mark.parametrize(
+    "hook, what",
+    [
+        ("mail", "'mail' is no function"),
+        (3, "3 is no function"),
+        (lambda: None, r".*lambda>\(\) cannot be called with the failure alone \(too many"),
+        (lambda a, b: None, r".*\(a, b\) cannot .* Give a function of one argument: def tell"),
+    ],
+)
 def test_what_cannot_be_called_is_refused(world: Any, hook: Any, what: str) -> None:
     """A pipeline or a configuration with it is refused where it is declared."""
     with pytest.raises(InvalidOption, match=f"pipeline 'p': on_failure={what}"):

@@ -149,7 +149,7 @@ def test_several_targets_keep_nothing_behind_a_pooler(
     )
     told = [each.details["reading"] for each in pipeline.sync().targets]
     why = "a pooler gives each transaction another server process, so that nothing can be kept"
-    assert told == [f"read for this target alone: {why}", f"read again: {why}"]
+    assert told == [f"read for this target only: {why}", f"read again: {why}"]
     assert pooled.run("SELECT * FROM w.t1") != []
     check_clean(database, pooler.url(database))
 

@@ -76,7 +76,9 @@ def test_a_preview_works_without_the_database(world: Any) -> None:
     assert "not known: " in text
     assert "secret" not in text + preview.to_json()
     assert "merge key" in text
-    assert "CREATE TEMPORARY TABLE" in text
+    assert "CREATE TEMPORARY TABLE" not in text, "what is guessed is not shown unasked"
+    verbose = preview.render(verbose=True)
+    assert verbose.index("as far as it can be told without") < verbose.index("CREATE TEMPORARY")
 
 
 def test_several_targets_are_shown_in_one_line_each(world: Any) -> None:
@@ -92,7 +94,9 @@ def test_several_targets_are_shown_in_one_line_each(world: Any) -> None:
         "p  schedule: 0 * * * *  targets: 2",
         "  ✓ w.one  mode=scd2  keys=(id)  path=same_db",
         "  ✓ w.two  mode=append  keys=(id)  path=same_db",
-        "  verbose for every decision and statement",
+        "  the source is read by each target, because whole tables of this database cost less to"
+        " read again than to keep",
+        "  -v (verbose=True) shows every decision and statement",
     ]
     assert "INSERT INTO" in preview.render(verbose=True)
 

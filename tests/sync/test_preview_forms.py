@@ -74,11 +74,11 @@ def traces(world: Any) -> list[Any]:
 def looked_at(pipeline: Any, analyze: bool = False) -> Any:
     """A preview, with what every preview has to be."""
     preview = pipeline.preview(analyze=analyze)
-    text, markdown = str(preview), preview.to_markdown()
+    text, markdown = preview.render(verbose=True), preview.to_markdown()
     data = json.loads(preview.to_json())
     check(data)
     assert preview.to_json() == pipeline.preview(analyze=analyze).to_json()
-    assert "hush" not in text + markdown + preview.to_json()
+    assert "hush" not in str(preview) + text + markdown + preview.to_json()
     assert "\x1b" not in text + markdown
     for target in preview.targets:
         for subject, decision in target.decisions:

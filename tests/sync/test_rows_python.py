@@ -16,7 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 import pgflow
-from pgflow.errors import BadRow, ConsumedRows, InvalidBody, InvalidOption, SourceMismatch
+from pgflow.errors import (
+    BadRow,
+    ConsumedRows,
+    InvalidBody,
+    InvalidOption,
+    InvalidSource,
+    SourceMismatch,
+)
 
 NOW = datetime(2024, 3, 1, 10, tzinfo=UTC)
 
@@ -302,6 +309,11 @@ def test_what_is_no_source_of_rows_is_refused(world: Any) -> None:
         world.pipe(table, [(1, "x", None)], mode="merge").sync()
     with pytest.raises(InvalidOption, match="One row stands in a list"):
         pgflow.Rows({"id": 1})
+    with pytest.raises(InvalidOption, match="needs 'conn'.*give it by body="):
+        world.pipe(table, lambda conn: [], mode="merge")
+    for given in (table, table.table):
+        with pytest.raises(InvalidSource, match=r"Give source_table='w\.t'"):
+            world.pipe(table, given, mode="merge")
     with pytest.raises(InvalidOption, match="'error', 'null'"):
         pgflow.Rows([], missing="drop")
     with pytest.raises(InvalidOption, match="time zone"):

@@ -40,6 +40,33 @@ def test_only_changed_keys_are_read(world: World, counts: Any, mode: str) -> Non
     assert (told["slot"], told["everything"]) == (slot_of(world), False)
 
 
+def test_a_dry_run_counts_what_the_next_run_does_and_keeps_the_log(
+    world: World, counts: Any
+) -> None:
+    """What the run before has read is not counted again, though only runs let the slot go of it."""
+    world.run("INSERT INTO w.s SELECT i, 'x' FROM generate_series(1, 9) AS i")
+    pipeline = pipe(world, "scd2", handle_deletes="soft")
+    slots = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s"
+    for change in (
+        "UPDATE w.s SET a = 'y' WHERE id < 6",
+        "UPDATE w.s SET a = 'z' WHERE id IN (1, 9)",
+        "DELETE FROM w.s WHERE id = 3",
+        "TRUNCATE w.s",
+        "INSERT INTO w.s VALUES (4, 'back')",
+        "SELECT 1",
+        "ALTER TABLE w.s REPLICA IDENTITY FULL",
+        "UPDATE w.s SET a = 'full'",
+    ):
+        before = world.run(slots, slot_of(world))
+        rehearsed = [pipeline.dry_run() for _ in range(2)]
+        assert world.run(slots, slot_of(world)) == before
+        done = pipeline.sync()
+        for each in rehearsed:
+            assert counts(each) == counts(done)
+            assert each.targets[0].details == done.targets[0].details
+        world.run(change)
+
+
 def test_deletes_are_followed_where_asked_for(world: World, counts: Any) -> None:
     """With handle_deletes= keys that the log names and the table lacks are gone; others stay."""
     world.run("INSERT INTO w.s SELECT i, 'x' FROM generate_series(1, 5) AS i")

@@ -140,8 +140,13 @@ def test_a_null_for_a_column_that_takes_none_is_named(
     said = str(refused.value)
     assert "column 'a' of w.t takes no NULL, and a row has NULL there. Nothing was written." in said
     assert "checks=[pgflow.checks.NotNull('a', quarantine=True)]" in said
+    assert "default" not in said
     assert ("hush" in said) is shows
     assert world.run("SELECT count(*) FROM w.t") == [(0,)]
+    world.run("ALTER TABLE w.t ALTER a SET DEFAULT 'none'")
+    with pytest.raises(StatementFailed) as again:
+        pipeline.sync()
+    assert "'a' has a default, which counts where the source does not deliver" in str(again.value)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_a_key_of_another_name_is_told_how_to_be_renamed(
 
 
 def test_a_printed_result_shows_its_warnings() -> None:
-    """Their number and first lines; of many the first three."""
+    """Their number and first lines; of many the first three; of several targets whose they are."""
     target = TargetResult(
         target="w.t", mode="merge", run_id=None, warnings=("one\nmore", "two", "three", "four")
     )
@@ -211,3 +216,6 @@ def test_a_printed_result_shows_its_warnings() -> None:
         "  warning: three",
         "  and 1 more: see .targets[...].warnings",
     ]
+    other = TargetResult(target="w.u", mode="merge", run_id=None, warnings=("five",))
+    several = pgflow.SyncResult.of("p", (other, target), 0.0, False)
+    assert str(several).splitlines()[1:3] == ["  warning: w.u: five", "  warning: w.t: one"]

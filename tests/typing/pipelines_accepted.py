@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 import pgflow
 from pgflow import Pipeline, Query, SourceTable, SyncResult, check, comment, pk, server_default
+from pgflow.observe.preview import Preview
 from pgflow.types import BigInt, Boolean, Date, Numeric, String, Text, TimestampTZ
 
 
@@ -105,6 +106,7 @@ def use(live: Connection) -> tuple[int, str, list[object]]:
 
 
 async def use_async() -> int:
+    assert_type(await customer_sync.preview_async(analyze=True), Preview)
     awaitable: Awaitable[SyncResult] = customer_sync.dry_run_async()
     assert_type(await customer_sync.sync_async(effective_at=datetime.now(UTC)), SyncResult)
     first, second = await asyncio.gather(awaitable, of_one_day.sync_async(day=date(2024, 1, 1)))

@@ -57,6 +57,8 @@ def writing_dialect(dialect: Dialect) -> PGDialect:
     writing.server_version_info = dialect.server_version_info or (15, 0)
     writing._supports_create_index_concurrently = True
     writing.supports_identity_columns = True
+    # SQLAlchemy 2.0 doubles backslashes until it has asked a server, which has no need of it.
+    writing._backslash_escapes = False
     return writing
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from pgflow import bookkeeping, idents
 from pgflow.bookkeeping import SCHEMA
+from pgflow.connections.places import place
 from pgflow.connections.registry import engine
 from pgflow.declare.options import nearest
 from pgflow.emit.state import state_of
@@ -174,7 +175,7 @@ def _label(session: Session, table: Table | str) -> str:
     )
     rows = session.run(text, "look for the table").rows
     if not rows:
-        raise MissingTable(f"the database has no table {table}.")
+        raise MissingTable(f"the database has no table {table} ({place(session.connection)}).")
     found = rows[0]
     if not found["is_table"]:
         raise CannotForget(f"{table} is no table. Name the table that its rows come from.")
@@ -205,8 +206,9 @@ def _require(session: Session, label: str, schema: str) -> None:
     missing = [table for table, comment in comments.items() if comment is None]
     if missing:
         raise MissingTable(
-            f"the database has no table {' and no table '.join(missing)}. Migrate it: `alembic "
-            "revision --autogenerate` and `alembic upgrade head`, or `pgflow migrate`."
+            f"the database has no table {' and no table '.join(missing)} "
+            f"({place(session.connection)}). Migrate it: `alembic revision "
+            "--autogenerate` and `alembic upgrade head`, or `pgflow migrate`."
         )
     for table in own:
         bookkeeping.check_layout(table, comments[table])

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from pgflow import idents
 from pgflow.bookkeeping import ADDED, SCHEMA, VERSION
+from pgflow.connections.places import place
 from pgflow.connections.registry import Connectable, engine
 from pgflow.errors import InvalidOption, MissingTable
 from pgflow.plan.sql import Sql, bind, name, raw, sql
@@ -214,9 +215,10 @@ def _layout(live: Connection, schema: str) -> int:
         for table in ("runs", "watermarks", "quarantine"):
             if not inspector.has_table(table, schema=schema):
                 raise MissingTable(
-                    f"the database has no table {idents.qualify(schema, table)}. Migrate it: "
-                    "`alembic revision --autogenerate` and `alembic upgrade head`, or `pgflow "
-                    "migrate`; or name the connection and schema that have it."
+                    f"the database has no table {idents.qualify(schema, table)} "
+                    f"({place(live)}). Migrate it: `alembic revision --autogenerate` and "
+                    "`alembic upgrade head`, or `pgflow migrate`; or name the connection "
+                    "and schema that have it."
                 )
         columns = {column["name"] for column in inspector.get_columns("runs", schema=schema)}
     return VERSION if "details" in columns else ADDED["details"] - 1

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, MetaData, Text, cast, delete, inspect, select
 
 from pgflow import idents
 from pgflow.bookkeeping import SCHEMA, register
+from pgflow.connections.places import place
 from pgflow.errors import MissingTable
 from pgflow.plan.sql import bind, name, raw, sql
 from pgflow.run.erasing.erased_key import ErasedKey
@@ -148,7 +149,8 @@ def _plain(value: Any) -> Any:
 def _table(connection: Connection, schema: str) -> Any:
     if not inspect(connection).has_table("quarantine", schema=schema):
         raise MissingTable(
-            f"the database has no table {idents.qualify(schema, 'quarantine')}. Migrate it: "
-            "`alembic revision --autogenerate` and `alembic upgrade head`, or `pgflow migrate`."
+            f"the database has no table {idents.qualify(schema, 'quarantine')} "
+            f"({place(connection)}). Migrate it: `alembic revision --autogenerate` and `alembic "
+            "upgrade head`, or `pgflow migrate`."
         )
     return register(MetaData(), schema).quarantine

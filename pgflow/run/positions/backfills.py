@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from pgflow import idents
+from pgflow.connections.places import place
 from pgflow.errors import BackfillOvertaken, BackfillRefused, MissingTable, StatementFailed
 from pgflow.plan.sql import Sql, bind, name, raw, sql
 from pgflow.plan.statement import Row, Statement
@@ -161,8 +162,8 @@ def begin_backfill(connection: Connection, schema: str, what: Range, *, again: b
     there = sql("SELECT to_regclass({t}::text) IS NOT NULL AS there", t=bind(table, "table"))
     if not session.run(there, "look for the backfills").rows[0]["there"]:
         raise MissingTable(
-            f"{what.pipeline}: the database has no table {table}. Run `alembic revision "
-            "--autogenerate` and `alembic upgrade head`, or `pgflow migrate`."
+            f"{what.pipeline}: the database has no table {table} ({place(connection)}). "
+            "Run `alembic revision --autogenerate` and `alembic upgrade head`, or `pgflow migrate`."
         )
     fresh = raw("done_to = NULL, steps_done = 0, started_at = clock_timestamp(),")
     text = sql(

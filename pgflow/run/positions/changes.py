@@ -14,6 +14,7 @@ from pgflow.run.positions.pgoutput import (
     UNCHANGED,
     Begin,
     Change,
+    Message,
     Relation,
     Row,
     Truncate,
@@ -39,6 +40,8 @@ class Log:
 
     Attributes:
         changes: The table, and which of its columns are keys.
+        since: The place in the log before which an earlier run has read every commit. A slot that
+            has let go of that does not tell it any more; one that has not, does.
         messages: How many messages were read.
         transactions: How many transactions were read.
         unseen: The low 32 bits of the numbers of those that may not be seen by others yet.
@@ -46,11 +49,14 @@ class Log:
     """
 
     changes: Changes
+    since: int = 0
     messages: int = 0
     transactions: int = 0
     unseen: set[int] = field(default_factory=set)
     nameless: bool = False
     _places: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    _known: bool = False  # whether the transaction was read by an earlier run
+    _heard: dict[int, Relation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.nameless = self.nameless or self.changes.whole
@@ -65,17 +71,40 @@ class Log:
         Yields:
             The keys that it says have changed.
         """
-        self.messages += 1
         message = read_message(data)
+        if isinstance(message, Begin):
+            self._known = message.committed < self.since
+        if self._known:
+            self._hear(message)
+            return
+        self.messages += 1
+        if isinstance(message, Change | Truncate):
+            self._recall(message)
         if isinstance(message, Begin):
             self.transactions += 1
             self.unseen.add(message.xid)
-        elif isinstance(message, Relation) and message.oid in self._ours:
-            self._look(message)
+        elif isinstance(message, Relation):
+            self._heard.pop(message.oid, None)
+            if message.oid in self._ours:
+                self._look(message)
         elif isinstance(message, Truncate):
             self.nameless = self.nameless or not self._ours.isdisjoint(message.oids)
         elif isinstance(message, Change) and message.oid in self._ours:
             yield from self._of(message)
+
+    def _hear(self, message: Message | None) -> None:
+        """Keep what a table looks like: the log says so once, with its first change."""
+        if isinstance(message, Relation):
+            self._heard[message.oid] = message
+
+    def _recall(self, message: Change | Truncate) -> None:
+        """Look at the tables of this message that were told of before what is read here."""
+        for oid in (message.oid,) if isinstance(message, Change) else message.oids:
+            relation = self._heard.pop(oid, None)
+            if relation is not None:
+                self.messages += 1
+                if oid in self._ours:
+                    self._look(relation)
 
     def _look(self, relation: Relation) -> None:
         """Find the keys; without them in the log, every row may have changed."""
@@ -121,9 +150,9 @@ def read_changes(session: Session, statement: Statement) -> Answer:
     feed = statement.feed
     if not isinstance(feed, ChangesFeed) or feed.changes is None:
         raise PgflowError(f"{statement.purpose}: this statement reads no slot")
-    if feed.since is not None:
+    if not feed.keeps:
         _forget(session, feed.changes.slot, feed.since)
-    log, keys = Log(feed.changes), set[Key]()
+    log, keys = Log(feed.changes, _place(feed.since)), set[Key]()
     cursor = sql("DECLARE {c} NO SCROLL CURSOR FOR\n", c=_CURSOR)
     session.run(cursor + statement.sql, "look at the source's log")
     fetch = sql("FETCH {n} FROM {c}", n=raw(str(_CHUNK)), c=_CURSOR)
@@ -156,6 +185,12 @@ def _forget(session: Session, slot: str, since: str) -> None:
         since=bind(since, "since"),
     )
     session.run(text, "let the slot go of what was read before")
+
+
+def _place(written: str) -> int:
+    """Read a place in the log, which the server writes in two halves."""
+    high, low = written.split("/")
+    return int(high, 16) << 32 | int(low, 16)
 
 
 def _write(session: Session, feed: ChangesFeed, keys: set[Key]) -> None:

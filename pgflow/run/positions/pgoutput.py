@@ -16,9 +16,11 @@ class Begin:
     """A transaction begins.
 
     Attributes:
+        committed: Where in the log its commit stands.
         xid: The low 32 bits of its number.
     """
 
+    committed: int
     xid: int
 
 
@@ -143,7 +145,8 @@ def read_message(data: bytes) -> Message | None:
 def _read(data: bytes) -> Message | None:
     kind, reader = data[:1], _Reader(data)
     if kind == b"B":
-        return Begin(reader.take("QqI")[2])
+        committed, _, xid = reader.take("QqI")
+        return Begin(committed, xid)
     if kind == b"R":
         return _relation(reader)
     if kind == b"I":

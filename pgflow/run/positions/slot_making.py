@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from pgflow.bookkeeping import SCHEMA
+from pgflow.connections.places import place
 from pgflow.declare.sources import SourceTable
 from pgflow.errors import SlotRefused
 from pgflow.plan.sql import Sql, bind, name, raw, sql
@@ -166,7 +167,7 @@ def check_table(connection: Connection, source: SourceTable, keys: tuple[str, ..
     text = sql(_TABLE, table=bind(str(name(*source.path)), "table"))
     rows = Session(connection).run(text, "look at the source table").rows
     if not rows:
-        raise SlotRefused(f"the database has no table {source.name}.")
+        raise SlotRefused(f"the database has no table {source.name} ({place(connection)}).")
     (row,) = rows
     if row["kind"] not in "rp" or row["persistence"] != "p":
         raise SlotRefused(f"{source.name} is no table whose changes the server logs.")

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from pgflow import idents
 from pgflow.bookkeeping import SCHEMA
+from pgflow.connections.places import place
 from pgflow.errors import InvalidPosition, MissingTable, StatementFailed
 from pgflow.plan.decision import Unknown
 from pgflow.plan.spec import SyncSpec, Watermark
@@ -88,8 +89,9 @@ def read_watermarks(
     there = sql("SELECT to_regclass({t}::text) IS NOT NULL AS there", t=bind(table, "table"))
     if not session.run(there, "look for the watermarks").rows[0]["there"]:
         raise MissingTable(
-            f"the database has no table {table}, so there are no watermarks. Run alembic upgrade "
-            "head or pgflow.create_all(), or name the connection and schema that have it."
+            f"the database has no table {table} ({place(connection)}), so there are no "
+            "watermarks. Run alembic upgrade head or pgflow.create_all(), or name the "
+            "connection and schema that have it."
         )
     text = sql(
         "SELECT w.pipeline, w.target, w.scope, w.column_name, w.value, w.updated_at, w.run_id,\n"

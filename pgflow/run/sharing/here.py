@@ -56,7 +56,7 @@ def offers_here(
         if keys not in proofs:
             proofs[keys] = _proves(session, own, keys)
         rows = _picked(sql("*") if same else columns, kept.relation)
-        offers[place] = Offer(rows, proofs[keys])
+        offers[place] = Offer(rows, proofs[keys], original=own)
     return original, offers
 
 

@@ -54,11 +54,13 @@ class Offer:
             go into the target's stage.
         proven: Whether no two of them share one of the target's merge keys.
         columns: The columns of a source that is elsewhere; empty for others.
+        original: The same rows as the source itself gives them, if it is in this database.
     """
 
     source: Sql
     proven: bool = False
     columns: tuple[OriginColumn, ...] = ()
+    original: Sql | None = None
 
 
 @dataclass(frozen=True)

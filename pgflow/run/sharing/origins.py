@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from pgflow.errors import PgflowError
 from pgflow.plan.decision import Decision
@@ -20,10 +19,7 @@ from pgflow.run.sharing.kept import Kept, Offer, attempted
 from pgflow.run.sources.origin import Loading, Origin, OriginColumn, Tell
 
 #: Why a target reads rows from elsewhere again.
-OTHER_COLUMNS = "it takes columns or types that the target which read the source does not take"
-
-#: What stands for the table where nothing will be kept.
-_NOWHERE = Kept(datetime.max.replace(tzinfo=UTC), 0)
+OTHER_COLUMNS = "this target takes other columns or types than the one that read the source"
 
 #: What some targets are given, and why the others are not, both by their place in the pipeline.
 Shares = tuple[Mapping[int, Offer], Mapping[int, str]]
@@ -61,15 +57,21 @@ def shares(
     return offers, refused
 
 
-def groups(session: Session, origin: Origin, jobs: Mapping[int, Job]) -> list[set[int]]:
+def groups(
+    session: Session, origin: Origin, kept: Kept, jobs: Mapping[int, Job]
+) -> list[dict[int, Offer | None]]:
     """Foresee which targets will share one reading, without reading anything.
 
     Args:
         session: The target's session.
         origin: The source.
+        kept: The table that the rows would be in.
         jobs: The targets, by their place in the pipeline.
+
+    Returns:
+        What each of a group is given, by its place; None for the one that reads the source.
     """
-    found: list[set[int]] = []
+    found: list[dict[int, Offer | None]] = []
     rest = dict(jobs)
     while rest:
         first = min(rest)
@@ -78,8 +80,8 @@ def groups(session: Session, origin: Origin, jobs: Mapping[int, Job]) -> list[se
         with attempted(session, origin.session):
             spec = with_target(session, job.draft)
             columns = copy.copy(origin).columns(session, spec, job.draft.target.columns)
-            offers, _ = shares(session, origin, _NOWHERE, columns, rest)
-        found.append({first, *offers})
+            offers, _ = shares(session, origin, kept, columns, rest)
+        found.append({first: None, **offers})
         rest = {place: each for place, each in rest.items() if place not in offers}
     return found
 

@@ -17,8 +17,10 @@ from pgflow.run.events import Observer, RunStarted
 from pgflow.run.execution import Execution
 from pgflow.run.facts import same_key_types
 from pgflow.run.job import Job
+from pgflow.run.result import READ_BY
 from pgflow.run.session import Session
 from pgflow.run.sharing import origins
+from pgflow.run.sharing.foresight import Foresight, foresee_elsewhere, foresee_here, with_kept
 from pgflow.run.sharing.here import offers_here, whole
 from pgflow.run.sharing.kept import (
     GONE,
@@ -39,9 +41,10 @@ from pgflow.run.sources.origin import Origin, OriginColumn
 #: The subject under which a run's details say how the source was read.
 READING = "reading"
 
-_CHEAP = "it is whole tables of this database, which cost less to read again than to keep"
-_LAST = "no target that follows can take its rows"
+_CHEAP = "whole tables of this database cost less to read again than to keep"
+_LAST = "no target that follows can take the same rows"
 _BY_ITSELF = "the function did the work itself"
+_FUNCTION = "the function uses its connection, so that each target's transaction calls it"
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Share:
         jobs: The targets that may share, by their place in the pipeline.
         refused: Why the others do not, by theirs.
         lasting: Whether what is kept outlives a transaction; it does not in the caller's.
+        connected: Whether the pipeline's function takes connections.
         why: Why an earlier target has kept nothing, where the source is to blame.
         kept: What is kept at present.
         names: The temporary tables that were made.
@@ -60,6 +64,7 @@ class Share:
     jobs: Mapping[int, Job]
     refused: Mapping[int, str] = field(default_factory=dict)
     lasting: bool = True
+    connected: bool = False
     why: str = ""
     kept: list[Kept] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -117,8 +122,10 @@ class Part(Reading):
     share: Share
     place: int
     _said: str = ""
+    _reader: str = ""
     _taken: Offer | None = None
     _made: tuple[Statement, ...] = ()
+    _sight: Foresight | None = None
     _keep: Callable[[Session, Sequence[Statement]], str] = field(init=False, repr=False)
 
     # -- running ----------------------------------------------------------------------
@@ -127,16 +134,17 @@ class Part(Reading):
         self, session: Session, locate: Locate, observer: Observer, run: RunStarted
     ) -> Located:
         """Take what an earlier target has kept, or read the source and keep it; see `Reading`."""
-        self._taken, self._made = None, ()
+        self._taken, self._made, self._reader = None, (), ""
         self._keep = partial(keep, observer=observer, run=run)
         self.share.forget(self.place)
-        self._said = _again(self.place, self.share.refused.get(self.place, self.share.why or _LAST))
+        self._alone(self.share.refused.get(self.place, self.share.why or _LAST))
         if self.place in self.share.refused:
             return locate()
         kept = self.share.for_target(self.place)
         if kept is not None:
             why = missing(session, kept, self.share.jobs[self.place])
             if not why:
+                self._reader = self.share.jobs[kept.reader].draft.target.label
                 return self._from_kept(session, kept, kept.offers[self.place])
             self._alone(why)
             if why == GONE:
@@ -168,12 +176,14 @@ class Part(Reading):
     def noted(self, done: Execution) -> Execution:
         """Say how the source was read; see `Reading`."""
         done.details[READING] = self._said
+        if self._reader:
+            done.details[READ_BY] = self._reader
         if self._made:
-            done.plan = _with(done.plan, self._made)
+            done.plan = with_kept(done.plan, self._made)
         return done
 
     def _from_kept(self, session: Session, kept: Kept, offer: Offer) -> Located:
-        self._taken, self._said = offer, _once(kept)
+        self._taken, self._said = offer, _spoken(_once(1 + len(kept.offers)))
         if offer.columns:
             return Located(KeptOrigin(kept, offer, session), kept.path)
         return Located(offer.source, kept.path)
@@ -185,6 +195,9 @@ class Part(Reading):
         source = found.source
         if isinstance(source, Mapping):
             self._blame(_BY_ITSELF)
+            return found
+        if self.share.connected and found.used:
+            self._blame(_FUNCTION)
             return found
         if isinstance(source, Origin):
             kept = replace(kept, label=source.label, zoned=source.session is not None)
@@ -201,7 +214,7 @@ class Part(Reading):
         offers: dict[int, Offer] = {}
         # What is wrong with the source, the run finds out as it always does.
         with attempted(session):
-            if catalogue.is_cheap(session, whole(source)):
+            if self._is_cheap(session, source):
                 self._blame(_CHEAP)
                 return None
             rows, offers = offers_here(session, source, kept, jobs)
@@ -216,6 +229,16 @@ class Part(Reading):
         kept = replace(kept, offers=offers)
         self.share.add(kept)
         return self._from_kept(session, kept, mine)
+
+    def _is_cheap(self, session: Session, source: Sql | SourceTable) -> bool:
+        """Whether to read again costs less than to keep, and gives the same rows.
+
+        A source that reads one of the targets gives others once that target is written.
+        """
+        if not catalogue.is_cheap(session, whole(source)):
+            return False
+        labels = dict.fromkeys(job.draft.target.label for job in self.share.jobs.values())
+        return not any(catalogue.reads(session, whole(source), label) for label in labels)
 
     def _recorder(
         self, origin: Origin, kept: Kept, later: Mapping[int, Job]
@@ -238,7 +261,7 @@ class Part(Reading):
             self._alone(why)
             return
         self.share.add(kept)
-        self._said = _once(kept)
+        self._said = _spoken(_once(1 + len(kept.offers)))
 
     def _blame(self, why: str) -> None:
         self.share.why = why
@@ -246,52 +269,63 @@ class Part(Reading):
 
     def _alone(self, why: str) -> None:
         self._made = ()
-        self._said = _again(self.place, why)
+        self._said = _spoken(_again(self.place, why))
 
     # -- looking ----------------------------------------------------------------------
 
-    def foresee(self, session: Session, found: Located) -> Located:
-        """Say in a preview how the source would be read; see `Reading`."""
-        path = found.path
-        reason = f"{path.reason}; {self._foreseen(session, found)}"
-        return replace(found, path=replace(path, reason=reason))
-
-    def _foreseen(self, session: Session, found: Located) -> str:
+    def foresee(self, session: Session, found: Located, *, itself: bool) -> Located:
+        """Find out for a preview how the source would be read; see `Reading`."""
         source = found.source
         if self.place in self.share.refused:
-            return _again(self.place, self.share.refused[self.place])
+            return self._for_itself(found, self.share.refused[self.place])
         if isinstance(source, Mapping):
-            return _again(self.place, _BY_ITSELF)
+            return self._for_itself(found, _BY_ITSELF)
+        if self.share.connected and found.used:
+            return self._for_itself(found, _FUNCTION)
         if moment(session).pooled:
-            return _again(self.place, POOLED)
+            return self._for_itself(found, POOLED)
+        jobs = self.share.jobs
         if isinstance(source, Origin):
-            return self._foreseen_elsewhere(session, source)
-        cheap = False
-        with attempted(session):
-            cheap = catalogue.is_cheap(session, whole(source))
-        return _again(self.place, _CHEAP) if cheap else _once_for(len(self.share.jobs))
+            sight = foresee_elsewhere(session, source, jobs, self.place)
+            why = OTHER_COLUMNS if self.place > min(jobs) else _LAST
+        else:
+            cheap = False
+            with attempted(session):
+                cheap = self._is_cheap(session, source)
+            sight = None if cheap else foresee_here(session, source, jobs, self.place)
+            why = _CHEAP if cheap else _LAST
+        if sight is None:
+            return self._for_itself(found, why)
+        self.foreseen = _once(sight.count)
+        if itself:
+            return found
+        self._sight = sight
+        return found if sight.asked is None else replace(found, source=sight.asked)
 
-    def _foreseen_elsewhere(self, session: Session, origin: Origin) -> str:
-        for group in origins.groups(session, origin, self.share.jobs):
-            if self.place in group and len(group) > 1:
-                return _once_for(len(group))
-        return _again(self.place, OTHER_COLUMNS if self.place > min(self.share.jobs) else _LAST)
+    def foretold(self, spec: SyncSpec) -> SyncSpec:
+        """Plan with what would be kept; see `Reading`."""
+        if self._sight is None:
+            return spec
+        self._taken = self._sight.offer
+        return self.fitted(self._sight.planned_with(spec))
+
+    def shown(self, plan: Plan) -> Plan:
+        """Show what a run would keep; see `Reading`."""
+        return plan if self._sight is None else with_kept(plan, self._sight.made)
+
+    def _for_itself(self, found: Located, why: str) -> Located:
+        self.foreseen = _again(self.place, why)
+        return found
 
 
-def _with(plan: Plan, made: tuple[Statement, ...]) -> Plan:
-    """Add what kept the rows to a plan that ran: at its begin, or after the rows have come."""
-    fed = [at for at, each in enumerate(plan.prepare, 1) if each.feed is not None]
-    at = fed[0] if fed else 0
-    return replace(plan, prepare=(*plan.prepare[:at], *made, *plan.prepare[at:]))
+def _once(count: int) -> Decision[str]:
+    return Decision(f"once for {count} targets", "")
 
 
-def _once(kept: Kept) -> str:
-    return _once_for(1 + len(kept.offers))
+def _again(place: int, why: str) -> Decision[str]:
+    return Decision("again" if place else "for this target only", why)
 
 
-def _once_for(count: int) -> str:
-    return f"read once for {count} targets"
-
-
-def _again(place: int, why: str) -> str:
-    return f"read again: {why}" if place else f"read for this target alone: {why}"
+def _spoken(reading: Decision[str]) -> str:
+    """Say how the source is read, and why."""
+    return f"read {reading.value}" + (f": {reading.reason}" if reading.reason else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, cast
@@ -42,10 +42,12 @@ class Located:
         source: A query or table in the target's own database, rows from elsewhere, or the counts
             of a function that did the work itself.
         path: How rows get to the target, and why.
+        used: Whether the function has used a connection, or may yet, while its rows are read.
     """
 
     source: Sql | SourceTable | Origin | Mapping[str, Any]
     path: Decision[str]
+    used: bool = False
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Ends:
         self._title = title
         self._stack = ExitStack()
         self._known: dict[Engine, _End] = {}
+        self._used = False
 
     def __enter__(self) -> Ends:
         return self
@@ -106,10 +109,22 @@ class Ends:
             UnsuitablePath: `force_path=` asks for what cannot be.
         """
         delivery = self._job.source(
-            BodyConnection(lambda: self._body_end().connection, self._job.source_connection),
-            BodyConnection(lambda: self._target.connection),
+            BodyConnection(self._for_source, self._job.source_connection),
+            BodyConnection(self._for_target),
         )
+        used = self._used or isinstance(delivery.given, Origin)
         self._check_transactions()
+        return replace(self._located(delivery), used=used)
+
+    def _for_source(self) -> Connection:
+        self._used = True
+        return self._body_end().connection
+
+    def _for_target(self) -> Connection:
+        self._used = True
+        return self._target.connection
+
+    def _located(self, delivery: Delivery) -> Located:
         if isinstance(delivery.given, Mapping):
             return Located(delivery.given, Decision("function", "the function did the work itself"))
         if isinstance(delivery.given, Origin):

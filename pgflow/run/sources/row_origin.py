@@ -169,6 +169,7 @@ class RowOrigin:
                 statement.text,
                 session.owner,
                 guarded=session.guarded,
+                defaulted=session.defaulted,
             ) from session.cause(error)
         finally:
             blocks.close()

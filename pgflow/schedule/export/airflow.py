@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from pgflow.schedule.export.definitions import Definition, Place, groups, title
+from pgflow.schedule.patience import LONGEST, wait
 
 _HEAD = '''"""DAGs of a pgflow project, written by `pgflow export airflow`.
 
@@ -14,9 +15,14 @@ Each task runs one firing of one pipeline, unless the history says that it was r
 does no harm. Connections are looked up where the tasks run, as pgflow does anywhere.
 """
 
-from datetime import datetime, timedelta, timezone
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
 
-from airflow import DAG
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2
+    from airflow import DAG
 from airflow.timetables.trigger import CronTriggerTimetable
 
 try:
@@ -24,15 +30,21 @@ try:
 except ImportError:  # Airflow 2
     from airflow.operators.bash import BashOperator
 
-#: The directory of pgflow.toml on the machines that run tasks.
-PROJECT = {directory}
+#: The directory of pgflow.toml, where tasks run.
+PROJECT = os.environ.get("PGFLOW_PROJECT") or str(Path(__file__).resolve().parents[{depth}])
+
+#: How a shell calls pgflow there.
+PGFLOW = os.environ.get("PGFLOW_COMMAND") or "pgflow"
+
+#: What fired before is not made up for. It stays when this file is written again.
+BEGIN = datetime.fromisoformat("{begin}")
 '''
 
 _DAG = """
 with DAG(
     dag_id={dag},
     schedule=CronTriggerTimetable({cron}, timezone={timezone}),
-    start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
+    start_date=BEGIN,
     catchup={catchup},
     max_active_runs=1,
     tags=["pgflow"],
@@ -42,12 +54,13 @@ with DAG(
 
 _TASK = """    tasks[{label}] = BashOperator(
         task_id={label},
-        bash_command={command},
+        bash_command=PGFLOW + {command},
         cwd=PROJECT,
         append_env=True,
         retries={retries},
         retry_delay=timedelta(seconds={delay}),
         retry_exponential_backoff=True,
+        max_retry_delay=timedelta(seconds={longest}),
         doc={doc},
     )
 """
@@ -65,13 +78,13 @@ def airflow(given: Sequence[Definition], place: Place) -> Mapping[str, str]:
     Returns:
         Texts of files by name.
     """
-    parts = [_HEAD.replace("{directory}", _word(str(place.directory)))]
-    together = groups(given)
-    for number, group in enumerate(together, 1):
+    begin = place.begin.isoformat(timespec="seconds")
+    parts = [_HEAD.replace("{depth}", str(place.depth)).replace("{begin}", begin)]
+    for group in groups(given):
         schedule = group[0].schedule
         parts.append(
             _DAG.format(
-                dag=_word(title(group, number, len(together))),
+                dag=_word(title(group)),
                 cron=_word(schedule.cron),
                 timezone=_word(schedule.timezone),
                 catchup=schedule.catch_up == "all",
@@ -91,18 +104,22 @@ def _task(each: Definition, place: Place) -> str:
     # Jinja would read what looks like its own signs in a name.
     safe = words.replace("{", "{{ '{' }}").replace("%", "{{ '%' }}").replace("#", "{{ '#' }}")
     # Airflow takes a command that ends in .sh for the name of a file; the blank makes it none.
-    command = safe.replace(_INSTANT, "{{ data_interval_end.isoformat() }}") + " "
+    command = f" {safe.replace(_INSTANT, _END)} "
     return _TASK.format(
         label=_word(each.label),
         command=_word(command),
         retries=each.schedule.retries,
-        delay=each.schedule.retry_delay.total_seconds(),
+        delay=wait(each.schedule, 0),
+        longest=LONGEST,
         doc=_word(each.doc),
     )
 
 
 #: Stands for the instant while the command is put together.
 _INSTANT = "INSTANT-OF-THE-FIRING"
+
+#: What Airflow puts there. A run that somebody began by hand has no interval in Airflow 3.
+_END = "{{ (data_interval_end | default(none) or dag_run.run_after).isoformat() }}"
 
 
 def _word(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pgflow import idents
@@ -15,6 +16,9 @@ from pgflow.project.order import dependencies
 from pgflow.schedule.due import scheduled
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+#: The signs of a cron expression in a name.
+_SPOKEN = str.maketrans({"*": "x", "/": "by", ",": ".", "#": "nth"})
 
 
 @dataclass(frozen=True)
@@ -38,26 +42,38 @@ class Definition:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the project stands on the machine that is to run it.
+    """Where the project stands, and how pgflow is called there.
 
     Attributes:
         directory: The directory of `pgflow.toml`.
         command: The `pgflow` command.
         modules: What `--module` said.
+        written: Where the files are written; in the project's directory if nothing is said.
+        begin: What fired before this instant is not made up for.
     """
 
     directory: Path
     command: str
     modules: tuple[str, ...] = ()
+    written: Path | None = None
+    begin: datetime = datetime(2024, 1, 1, tzinfo=UTC)
+
+    @property
+    def depth(self) -> int:
+        """How many directories the files lie below the project; 0 if they lie elsewhere."""
+        written = self.written or self.directory
+        if not written.is_relative_to(self.directory):
+            return 0
+        return len(written.relative_to(self.directory).parts)
 
     def words(self, *words: str) -> tuple[str, ...]:
-        """Return the words of a command.
+        """Return the words of a command, without the first one, which is pgflow itself.
 
         Args:
             *words: Those after `pgflow`.
         """
         modules = (f"--module={each}" for each in self.modules)
-        return (self.command, *words[:1], *modules, *words[1:])
+        return (*words[:1], *modules, *words[1:])
 
 
 def definitions(pipelines: Iterable[Pipeline]) -> tuple[Definition, ...]:
@@ -85,7 +101,7 @@ def definitions(pipelines: Iterable[Pipeline]) -> tuple[Definition, ...]:
             tuple(
                 labels[each]
                 for each in before.get(pipeline.name, ())
-                if _together(schedules[each], schedule)
+                if _key(schedules[each]) == _key(schedule)
             ),
             pipeline.doc,
         )
@@ -101,27 +117,27 @@ def groups(given: Iterable[Definition]) -> tuple[tuple[Definition, ...], ...]:
     """
     found: dict[tuple[str, ...], list[Definition]] = {}
     for each in given:
-        schedule = each.schedule
-        key = (schedule.cron, schedule.timezone, schedule.catch_up)
-        found.setdefault(key, []).append(each)
+        found.setdefault(_key(each.schedule), []).append(each)
     return tuple(tuple(group) for group in found.values())
 
 
-def title(group: tuple[Definition, ...], number: int, of: int) -> str:
-    """Name a group: by its pipeline, or by its number.
+def title(group: tuple[Definition, ...]) -> str:
+    """Name a group by its schedule, so that it keeps its name when others come and go.
 
     Args:
         group: The definitions of one schedule.
-        number: Which group it is, from 1.
-        of: How many there are.
     """
-    if len(group) == 1:
-        return f"pgflow_{group[0].label}"
-    return "pgflow" if of == 1 else f"pgflow_{number}"
+    schedule = group[0].schedule
+    parts = ["_".join(schedule.cron.split()).translate(_SPOKEN)]
+    if schedule.timezone != "UTC":
+        parts.append(schedule.timezone.replace("/", "-").replace("+", "plus"))
+    if schedule.catch_up != "latest":
+        parts.append(schedule.catch_up)
+    return idents.fit("_".join(["pgflow", *parts]))
 
 
-def _together(one: Schedule, other: Schedule) -> bool:
-    return (one.cron, one.timezone, one.catch_up) == (other.cron, other.timezone, other.catch_up)
+def _key(schedule: Schedule) -> tuple[str, ...]:
+    return (*schedule.cron.split(), schedule.timezone, schedule.catch_up)
 
 
 def _labels(names: Iterable[str]) -> Mapping[str, str]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from pgflow.declare.schedule import Schedule
+from pgflow.errors import CannotExport
+from pgflow.schedule.export.clocks import irregular, steady
 from pgflow.schedule.export.definitions import Definition, Place, groups, title
+from pgflow.schedule.patience import wait
 
 _HEAD = '''"""Flows of a pgflow project, written by `pgflow export prefect`.
 
@@ -13,23 +17,32 @@ _HEAD = '''"""Flows of a pgflow project, written by `pgflow export prefect`.
 firing of one pipeline, unless the history says that it was run.
 """
 
+import os
+import shlex
 import subprocess
+from pathlib import Path
 
 from prefect import flow, serve, task
 from prefect.runtime import flow_run
 from prefect.schedules import Cron
 
-#: The directory of pgflow.toml on the machine that runs flows.
-PROJECT = {directory}
+#: The directory of pgflow.toml, where flows run.
+PROJECT = os.environ.get("PGFLOW_PROJECT") or str(Path(__file__).resolve().parents[{depth}])
 
-#: The command that runs one firing of one pipeline.
-COMMAND = {command}
+#: How pgflow is called there, and the words that run one firing of one pipeline.
+PGFLOW = shlex.split(os.environ.get("PGFLOW_COMMAND") or "pgflow")
+COMMAND = [*PGFLOW, {words}]
 
 
 def run_firing(pipeline):
-    """Run the firing of the flow's instant."""
-    instant = flow_run.scheduled_start_time.isoformat()
-    subprocess.run([*COMMAND, "--firing", instant, "--", pipeline], cwd=PROJECT, check=True)
+    """Run the firing of the flow's instant; what pgflow says goes to the log of the task."""
+    words = [*COMMAND, "--firing", flow_run.scheduled_start_time.isoformat(), "--", pipeline]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(words, cwd=PROJECT, **pipes) as process:
+        for line in process.stdout:
+            print(line.rstrip())
+    if process.returncode:
+        raise RuntimeError(f"pgflow ended with exit code {process.returncode}")
 '''
 
 _FLOW = '''
@@ -41,7 +54,7 @@ def {function}():
 '''
 
 _TASK = """    runs[{label}] = task(
-        run_firing, name={label}, retries={retries}, retry_delay_seconds={delay}
+        run_firing, name={label}, retries={retries}, retry_delay_seconds={delays}
     ).submit({pipeline}, wait_for=[{after}])
 """
 
@@ -62,6 +75,10 @@ _DEPLOYMENT = """        {function}.to_deployment(
 """
 
 
+#: How many waits Prefect takes; the last one holds for what comes after.
+_WAITS = 50
+
+
 def prefect(given: Sequence[Definition], place: Place) -> Mapping[str, str]:
     """Write flows.
 
@@ -71,14 +88,15 @@ def prefect(given: Sequence[Definition], place: Place) -> Mapping[str, str]:
 
     Returns:
         Texts of files by name.
+
+    Raises:
+        CannotExport: Prefect would leave out firings of a schedule when the clocks change.
     """
-    command = json.dumps(list(place.words("run-due")))
-    head = _HEAD.replace("{directory}", _word(str(place.directory))).replace("{command}", command)
-    parts = [head]
+    words = ", ".join(_word(each) for each in place.words("run-due"))
+    parts = [_HEAD.replace("{depth}", str(place.depth)).replace("{words}", words)]
     deployments = []
-    together = groups(given)
-    for number, group in enumerate(together, 1):
-        schedule, name = group[0].schedule, title(group, number, len(together))
+    for number, group in enumerate(groups(given), 1):
+        schedule, name = _sayable(group[0]), title(group)
         function = f"flow_{number}"
         parts.append(
             _FLOW.format(title=_word(name), function=function, schedule=_plain(str(schedule)))
@@ -97,11 +115,25 @@ def prefect(given: Sequence[Definition], place: Place) -> Mapping[str, str]:
     return {"pgflow_flows.py": "".join(parts)}
 
 
+def _sayable(each: Definition) -> Schedule:
+    """Return a schedule by which Prefect fires as often as pgflow does."""
+    schedule = steady(each.schedule)
+    if any(instant.fold for instant in irregular(schedule)):
+        raise CannotExport(
+            f"pipeline {each.name!r}: its schedule {each.schedule} fires every hour, and Prefect "
+            "leaves out the second of two that the clocks show alike. Give it timezone='UTC', or "
+            "fewer hours.",
+            pipeline=each.name,
+        )
+    return schedule
+
+
 def _task(each: Definition) -> str:
+    retries = each.schedule.retries
     return _TASK.format(
         label=_word(each.label),
-        retries=each.schedule.retries,
-        delay=each.schedule.retry_delay.total_seconds(),
+        retries=retries,
+        delays=[wait(each.schedule, tried) for tried in range(min(retries, _WAITS) or 1)],
         pipeline=_word(each.name),
         after=", ".join(f"runs[{_word(label)}]" for label in each.after),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 
 from croniter import croniter
 
+from pgflow.declare.schedule import Schedule
 from pgflow.errors import CannotExport
+from pgflow.schedule.export.clocks import irregular, steady
 from pgflow.schedule.export.definitions import Definition, Place
 
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
@@ -66,7 +69,8 @@ def calendar_events(each: Definition) -> tuple[str, ...]:
     Raises:
         CannotExport: It cannot be said exactly.
     """
-    fields, nth = croniter.expand(each.schedule.cron)
+    schedule = steady(each.schedule)
+    fields, nth = croniter.expand(schedule.cron)
     minutes, hours, days, months, weekdays = fields
     if nth or "l" in days or "l" in weekdays:
         raise CannotExport(
@@ -76,16 +80,26 @@ def calendar_events(each: Definition) -> tuple[str, ...]:
             pipeline=each.name,
         )
     time = f"{_listed(hours)}:{_listed(minutes)}:00"
-    month, zone = _listed(months), each.schedule.timezone
+    month, zone = _listed(months), schedule.timezone
     every_day = f"*-{month}-*"
     some_days = f"*-{month}-{_listed(days)}"
     on = ",".join(_DAYS[number] for number in sorted({int(d) % 7 for d in weekdays if d != "*"}))
     if not on:
-        return (f"{some_days} {time} {zone}",)
-    if days == ["*"]:
-        return (f"{on} {every_day} {time} {zone}",)
-    # In cron either of the two is enough.
-    return (f"{some_days} {time} {zone}", f"{on} {every_day} {time} {zone}")
+        regular = [f"{some_days} {time} {zone}"]
+    elif days == ["*"]:
+        regular = [f"{on} {every_day} {time} {zone}"]
+    else:  # in cron either of the two is enough
+        regular = [f"{some_days} {time} {zone}", f"{on} {every_day} {time} {zone}"]
+    return (*regular, *_on_changes(schedule))
+
+
+def _on_changes(schedule: Schedule) -> Iterator[str]:
+    """Say when systemd has to look on days on which clocks change; on others nothing is due then.
+
+    A skipped time does not elapse for systemd, and of two alike only the first one does.
+    """
+    found = {f"{each.astimezone(UTC):*-%m-* %H:%M}:00 UTC" for each in irregular(schedule)}
+    yield from sorted(found)
 
 
 def _timer(each: Definition, label: str) -> str:
@@ -98,12 +112,13 @@ def _timer(each: Definition, label: str) -> str:
 
 
 def _service(each: Definition, place: Place) -> str:
-    words = place.words("run-due", "--retry", "--", each.name)
+    words = (place.command, *place.words("run-due", "--retry", "--", each.name))
     after = " ".join(f"{_LABEL.format(label)}.service" for label in each.after)
     return _SERVICE.format(
         name=_plain(each.name),
         doc=f": {_plain(each.doc)}" if each.doc else "",
-        after=f"After={after}\n" if after else "",
+        # Both, as timers of one instant may elapse one after the other.
+        after=f"Wants={after}\nAfter={after}\n" if after else "",
         directory=_path(str(place.directory)),
         command=" ".join(_word(word) for word in words),
     )
