@@ -196,8 +196,8 @@ def test_what_a_function_returns_literally_counts() -> None:
     """A reader whose SQL stands in its function comes after the writer; nobody calls it."""
     metadata = MetaData()
 
-    def body(conn: object, *, day: date) -> str:
-        assert conn == "never", "called"
+    def body(conn: object, *, day: date | None) -> str:
+        assert day is None, "called"
         return "SELECT id, v FROM warehouse.raw WHERE day = :day"
 
     report = Pipeline("report", target=make_table("report", metadata), mode="merge", body=body)
@@ -245,7 +245,7 @@ def test_what_a_function_reads_by_its_connection_is_not_known() -> None:
     for body, known in ((asks, False), (leaves_alone, True)):
         target = make_table(body.__name__, metadata)
         made = Pipeline(body.__name__, target=target, mode="merge", body=body)
-        assert reading(made).known is known
+        assert reading(made).complete is known
 
 
 def test_sql_that_cannot_be_parsed_is_refused_where_it_is_declared() -> None:

@@ -38,7 +38,9 @@ def command(function: Callable[Concatenate[Output, P], int]) -> Callable[..., No
         output = Output(color=not no_color, debug=debug)
         # A connection may be known to the project's modules alone.
         further = functools.partial(import_modules, output, options.get("module"))
-        with last_resort(further):
+        from pgflow.cli.log import brief_log  # --help logs nothing
+
+        with last_resort(further), brief_log(output):
             code = run(output, functools.partial(function, output, **options))
         raise typer.Exit(code)
 

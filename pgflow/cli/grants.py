@@ -77,7 +77,7 @@ def _work(pipelines: Iterable[Pipeline], connection: str, database: Engine, defa
         for declared, schema, name in (*reads(pipeline), *looks_up(pipeline), *_refers(pipeline)):
             if _is_same(declared, connection, database):
                 read.add((schema or default, name))
-        if not reading(pipeline).known:
+        if not reading(pipeline).complete:
             remarks.append(
                 f"{pipeline.name} reads what its function says: grant SELECT on that as well."
             )

@@ -56,7 +56,7 @@ class Where:
         if self.connections:
             return tuple(self._place(each) for each in self.connections)
         if self.everywhere:
-            found = places(Project.load(self.modules or None).in_order)
+            found = places(Project.load(self.modules or None).pipelines.values())
         else:
             found = _places_of(name, self.modules)
         if self.schema is not None:
@@ -191,23 +191,37 @@ def prune(output: Output, where: Where, retention: Retention, *, yes: bool, as_j
     with _usage():
         check_retention(retention.older_than, retention.keep_last)
     asked = _databases(where.places(retention.name))
+    uncounted: dict[str, Exception] = {}
     if not (retention.dry_run or yes):
-        total = sum(retention.apply(place, dry_run=True).count for place in asked)
+        counted, uncounted = _prune_each(asked, retention, dry_run=True)
+        total = sum(each.count for _, each in counted)
         if total and not consents_to_loss(f"{total:,} runs would be deleted", "history prune"):
             output.note("Nothing was deleted.")
             return FAILED
-    done, problems = [], {}
-    for place in asked:
-        try:
-            done.append((place.label, retention.apply(place, dry_run=retention.dry_run)))
-        except Exception as error:  # whatever a driver raises, the other databases are to be pruned
-            problems[place.label] = error
+        asked = tuple(place for place, _ in counted)  # only what was agreed to
+    pruned, problems = _prune_each(asked, retention, dry_run=retention.dry_run)
+    done = [(place.label, each) for place, each in pruned]
+    alone = len(asked) + len(uncounted) == 1
     if as_json:
         output.json([{"connection": label, **each.to_dict()} for label, each in done])
     else:
         for label, each in done:
-            output.line(f"{label}: {each}" if len(asked) > 1 else str(each))
-    return _tell(output, Histories(problems=problems), alone=len(asked) == 1)
+            output.line(str(each) if alone else f"{label}: {each}")
+    return _tell(output, Histories(problems={**uncounted, **problems}), alone=alone)
+
+
+def _prune_each(
+    asked: Sequence[Place], retention: Retention, *, dry_run: bool
+) -> tuple[list[tuple[Place, Pruned]], dict[str, Exception]]:
+    """Prune every database that can be reached, and say what kept the others from it."""
+    done: list[tuple[Place, Pruned]] = []
+    problems: dict[str, Exception] = {}
+    for place in asked:
+        try:
+            done.append((place, retention.apply(place, dry_run=dry_run)))
+        except Exception as error:  # whatever a driver raises, the other databases are to be pruned
+            problems[place.label] = error
+    return done, problems
 
 
 def connection_of(name: str | None, modules: Sequence[str] | None) -> Any:

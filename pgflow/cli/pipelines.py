@@ -138,7 +138,7 @@ def _described_reading(pipeline: Pipeline) -> dict[str, Any]:
         idents.qualify(schema, name) + ("" if where in here else f" ({_where(where)})")
         for where, schema, name in found.relations
     ]
-    return {"reads": reads, "reads_known": found.known}
+    return {"reads": reads, "reads_known": found.complete}
 
 
 def _where(connection: Any) -> str:

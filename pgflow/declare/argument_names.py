@@ -35,13 +35,11 @@ def check_connection_names(connections: Sequence[inspect.Parameter], label: str)
         label: The function, for the message.
 
     Raises:
-        InvalidBody: One is called like a value; or one is called like a connection and another
-            one, without an annotation, is not.
+        InvalidBody: One without an annotation is called like a value, and not like a connection.
     """
-    plain = [item for item in connections if item.annotation is item.empty]
-    sure = any(_is_connection(item.name) for item in connections)
-    for item in plain:
-        if _is_connection(item.name) or not (sure or _is_value(item.name)):
+    for item in connections:
+        annotated = item.annotation is not item.empty
+        if annotated or _is_connection(item.name) or not _is_value(item.name):
             continue
         name = item.name
         if name in ("self", "cls"):

@@ -121,14 +121,12 @@ class FanOut:
                 reading=part,
             )
             try:
-                done = run.alone()
-            except BaseException:
-                if not _is_sound(connection):
+                return run.alone()
+            finally:
+                # What a function has done to its connection is not for the next target.
+                used = part.share.connected and not part.share.kept
+                if used or not _is_sound(connection):
                     self._release()
-                raise
-        if part.share.connected and not part.share.kept:
-            self._release()  # what the function did to its connection is not for the next target
-        return done
 
     def _hold(self, share: Share, engine: Engine, pause: Callable[[float], object]) -> Connection:
         if self._held is None:

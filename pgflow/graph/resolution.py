@@ -117,6 +117,8 @@ def _resolved(text: str, schema: Schema) -> Outputs:
         return Outputs({}, "it is no SELECT")
     if any(not isinstance(cte.this, exp.Query) for cte in parsed.find_all(exp.CTE)):
         return Outputs({}, "its WITH changes rows")
+    for select in parsed.find_all(exp.Select):
+        select.set("locks", None)  # FOR UPDATE OF names aliases, which sqlglot takes for tables
     qualified = qualify(
         parsed,
         dialect="postgres",

@@ -157,4 +157,8 @@ class _Drawing:
                 f"pipeline {pipeline.name!r}: not known what it reads, or not all: its function "
                 f"{why}."
             )
+        elif found.asks:
+            self._builder.note(
+                f"pipeline {pipeline.name!r}: not known what its function reads by its connection."
+            )
         return found.relations

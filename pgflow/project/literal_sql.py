@@ -44,7 +44,7 @@ class Returned:
 _NOT_KNOWN = Returned((), False, True)
 
 
-def returned(function: Callable[..., Any], connections: int = 0) -> Returned:
+def returned(function: Callable[..., Any]) -> Returned:
     """Read the `return` statements of a function.
 
     Known are string literals, also joined ones; `Query` and `SourceTable` called with them; and
@@ -54,7 +54,6 @@ def returned(function: Callable[..., Any], connections: int = 0) -> Returned:
 
     Args:
         function: The function of a pipeline.
-        connections: How many of its arguments are connections. What it reads by one is not known.
 
     Returns:
         What is known.
@@ -73,13 +72,32 @@ def returned(function: Callable[..., Any], connections: int = 0) -> Returned:
         may_be_none = None in ends or not _is_end(node.body)
     sources = tuple(v for v in values if isinstance(v, (str, Query, SourceTable, ClauseElement)))
     known = not any(value is _UNKNOWN or value is RowsFrom.code for value in values)
-    known = known and not _uses(node, connections)
     rows = [value for value in values if isinstance(value, RowsFrom)]
     return Returned(
         sources,
         known,
         may_be_none or any(value is None for value in values),
         None if not rows else RowsFrom.code if RowsFrom.code in rows else rows[0],
+    )
+
+
+def asks(function: Callable[..., Any], connections: int) -> bool:
+    """Say whether the text of a function does anything with its connections.
+
+    Args:
+        function: The function of a pipeline.
+        connections: How many of its arguments are connections; they come first.
+
+    Returns:
+        Whether it does; False where the text cannot be found.
+    """
+    node = _node(function) if isinstance(function, FunctionType) else None
+    if node is None:
+        return False
+    names = {each.arg for each in (*node.args.posonlyargs, *node.args.args)[:connections]}
+    return any(
+        isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and each.id in names
+        for each in ast.walk(node)
     )
 
 
@@ -232,16 +250,6 @@ def _own(node: ast.AST) -> Iterator[ast.AST]:
 def _body(node: ast.AST) -> list[ast.stmt]:
     found: list[ast.stmt] = getattr(node, "body", [])
     return found
-
-
-def _uses(node: _Function, connections: int) -> bool:
-    """Whether anything is done with one of the first arguments."""
-    arguments = (*node.args.posonlyargs, *node.args.args)[:connections]
-    names = {each.arg for each in arguments}
-    return any(
-        isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and each.id in names
-        for each in ast.walk(node)
-    )
 
 
 def _yields(node: _Function) -> bool:

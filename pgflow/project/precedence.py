@@ -87,7 +87,7 @@ def _follows(run: Sequence[Pipeline]) -> dict[str, frozenset[str]]:
     referrers: dict[object, set[str]] = {}
     for pipeline in run:
         name, keys = pipeline.name, refers_to(pipeline)
-        others = set(found) if not reading(pipeline).known else set()
+        others = set(found) if not reading(pipeline).complete else set()
         for relation in (*writes(pipeline), *keys):
             others |= writers.get(relation, set())
         for relation in writes(pipeline):

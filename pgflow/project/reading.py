@@ -15,7 +15,7 @@ from pgflow.factories.pipeline import Pipeline
 from pgflow.plan.query import from_clause, from_text, from_text_and_parameters
 from pgflow.plugins.sync_keys import PLANNER
 from pgflow.project.contents import path
-from pgflow.project.literal_sql import returned
+from pgflow.project.literal_sql import asks, returned
 from pgflow.project.named_tables import named_tables
 
 #: A connection as declared, a schema and a table.
@@ -33,12 +33,19 @@ class Reading:
         relations: The tables that its source names, each once.
         known: Whether its source can name no other. What views and functions of a database read
             is never known.
-        connections: The connections that its source is read on, as declared, each once.
+        connections: The connections that it takes for reading, as declared, each once.
+        asks: Whether its function uses a connection: what it reads by it is not known.
     """
 
     relations: tuple[Relation, ...]
     known: bool
     connections: tuple[Any, ...]
+    asks: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the pipeline reads the tables that are known, and surely no others."""
+        return self.known and not self.asks
 
 
 _known: WeakKeyDictionary[Pipeline, Reading] = WeakKeyDictionary()
@@ -66,7 +73,7 @@ def sources(pipeline: Pipeline) -> tuple[list[tuple[Readable, bool]], bool]:
         pipeline: The pipeline. Its function is not called.
     """
     spec = pipeline.spec
-    told = None if spec.body is None else returned(spec.body.function, spec.body.connections)
+    told = None if spec.body is None else returned(spec.body.function)
     found: list[tuple[Readable, bool]] = []
     if told is not None:
         found = [(source, False) for source in told.sources]
@@ -96,7 +103,11 @@ def _read(pipeline: Pipeline) -> Reading:
             # Another kind of database has another grammar, and no target is there. Text of a
             # function is refused when the function returns it.
             known = known and not is_beside(pipeline, source)
-    return Reading(tuple(relations), known, tuple(connections))
+    body = pipeline.spec.body
+    asking = body is not None and asks(body.function, body.connections)
+    if asking:
+        connections[_first(*_ends(pipeline))] = None
+    return Reading(tuple(relations), known, tuple(connections), asking)
 
 
 def reads(pipeline: Pipeline) -> tuple[Relation, ...]:
@@ -156,8 +167,11 @@ def text(pipeline: Pipeline, source: str | Query | ClauseElement) -> str:
 def place(pipeline: Pipeline, source: Readable) -> Any:
     """Return the connection that a source is read on, as it was declared."""
     own = source.connection if isinstance(source, (Query, SourceTable)) else None
-    spec = pipeline.spec
-    return _first(own, spec.source_connection, spec.target_connection, "default")
+    return _first(own, *_ends(pipeline))
+
+
+def _ends(pipeline: Pipeline) -> tuple[Any, ...]:
+    return pipeline.spec.source_connection, pipeline.spec.target_connection, "default"
 
 
 def is_beside(pipeline: Pipeline, source: Readable) -> bool:

@@ -112,6 +112,24 @@ def test_a_database_that_is_down_is_named(ready: Place, two: str, invoke: Invoke
     assert "hush" not in ran.out + ran.err
     data = invoke("history", "--all-connections", "--format", "json")
     assert (data.code, [each["pipeline"] for each in data.json]) == (3, ["raw"])
+    pruned = invoke("history", "prune", "--older-than", "1d", "--all-connections")
+    assert (pruned.code, pruned.out.startswith("default: ")) == (3, True)
+    assert pruned.err.startswith("pgflow: other: the database cannot be reached")
+
+
+def test_a_circle_of_pipelines_keeps_nobody_from_the_history(ready: Place, invoke: Invoke) -> None:
+    """What has run can be looked at and pruned, whether pipelines can be put in an order or not."""
+    invoke("sync", "raw")
+    ready.write(
+        """
+one, two = make("one"), make("two")
+first = pgflow.Pipeline("first", target=one, mode="merge", source_table="warehouse.two")
+second = pgflow.Pipeline("second", target=two, mode="merge", source_table="warehouse.one")
+"""
+    )
+    assert invoke("sync", "--all").code == 3
+    assert [row[1] for row in invoke("history", "--all-connections").rows[1:]] == ["raw"]
+    assert invoke("history", "prune", "--older-than", "1d", "--all-connections").code == 0
 
 
 def test_a_run_is_shown_whole(ready: Place, invoke: Invoke) -> None:

@@ -122,6 +122,9 @@ def test_what_is_broken_in_them_is_seen_on_standard_error(ready: Place, execute:
     assert ran.code == 1
     assert "violates check constraint" in ran.err
     assert "ValueError: my hook" in ran.err
+    assert "watch.py:6 `raise ValueError('my hook')`\n  --debug shows the traceback" in ran.err
+    assert "Traceback" not in ran.err
+    assert "Traceback" in execute("sync", "raw", "-p", "amount=9", "--debug").err
 
 
 def test_a_firing_alarms_when_it_is_given_up(ready: Place, invoke: Invoke) -> None:

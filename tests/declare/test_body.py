@@ -72,6 +72,8 @@ def _positional_only(conn: Any, day: date, /) -> str:
         lambda conn1, conn2: None,
         lambda shop, warehouse: None,
         lambda a, b: None,
+        lambda conn, warehouse: None,
+        lambda region_conn, customer_db: None,
         lambda _, _tgt: None,
     ],
 )
@@ -89,7 +91,7 @@ def test_names_that_may_be_connections_are(function: Any) -> None:
         (int, "is no function"),
         (lambda conn, day: None, "takes 'day' where a connection stands. If it is a run parameter"),
         (lambda run_date: None, r"write it behind a star, with its type: `\*, run_date: date`"),
-        (lambda conn, warehouse: None, "say so: `warehouse_conn`, or `warehouse: Connection`"),
+        (lambda conn, region: None, "say so: `region_conn`, or `region: Connection`"),
         (
             lambda conn=None: None,
             r"Connections come first and have no default: `def <lambda>\(conn",

@@ -56,7 +56,7 @@ def make(*bases: type, **attributes: Any) -> Any:
         (lambda: pgflow.register_table(metdata=1), "takes no metdata=. Did you mean 'metadata'?"),
         (lambda: pgflow.pk(autoincremnt=True), "pk.* Did you mean 'autoincrement'?"),
         (lambda: pgflow.Query("SELECT 1", param={}), "Query.* Did you mean 'params'?"),
-        (lambda: pgflow.CSV("x", delimter=";"), "CSV.* Did you mean 'delimiter'?"),
+        (lambda: pgflow.CSV("x", delimitr=";"), "CSV.* Did you mean 'delimiter'?"),
         (lambda: pgflow.Schedule("* * * * *", retry=3), "Schedule.* Did you mean 'retries'?"),
         (lambda: pgflow.Config(plugin=[]), "Config.* Did you mean 'plugins'?"),
         (lambda: pgflow.Index("i", "a", unigue=True), "Index.* Did you mean 'unique'?"),

@@ -44,6 +44,7 @@ KNOWN = [
     ("WITH raw AS (SELECT 1 AS id) SELECT id FROM raw", {"id": ""}),
     ("SELECT make_date(id, 1, 1) AS d FROM warehouse.raw", {"d": "warehouse.raw.id"}),
     ("SELECT a.id, v FROM warehouse.raw a JOIN m.t b ON true", {"v": "warehouse.raw.v"}),
+    ("SELECT r.id FROM warehouse.raw r FOR UPDATE OF r SKIP LOCKED", {"id": "warehouse.raw.id"}),
 ]
 
 UNKNOWN = [

@@ -263,6 +263,8 @@ def test_a_source_that_cannot_be_reached_is_named_without_its_password(world: An
     with pytest.raises(SourceFailed, match="127.0.0.1:1") as caught:
         pipeline.sync()
     assert "secret" not in str(caught.value)
+    assert "could not reach the source: connection failed: " in str(caught.value)
+    assert "sqlalche.me" not in str(caught.value)
     preview = pipeline.preview()
     assert preview.ok
     assert "not known" in str(preview)

@@ -115,7 +115,8 @@ def _connect(engine: Engine, owner: str, source: str) -> Connection:
             )
             connection.begin()
     except (DBAPIError, PoolTimeout) as error:
-        raise source_failed(source, error, "reach the source", "", owner) from error
+        said = getattr(error, "orig", None) or error  # without what SQLAlchemy adds
+        raise source_failed(source, said, "reach the source", "", owner) from error
     return connection
 
 
