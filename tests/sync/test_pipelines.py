@@ -182,12 +182,44 @@ def test_a_body_cannot_end_the_transaction(world: Any, call: str) -> None:
         feed.sync()
 
 
-def test_a_body_that_commits_by_sql_is_found_out(world: Any) -> None:
-    """A COMMIT of the body's own ends the run before it touches the target."""
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "COMMIT",
+        "-- done\nEND",
+        "INSERT INTO w.kept VALUES (1); COMMIT; BEGIN",
+        "INSERT INTO w.kept VALUES (1); commit and chain",
+        "INSERT INTO w.kept VALUES (1); /* ; */ PREPARE TRANSACTION 'x'",
+        "ROLLBACK",
+    ],
+)
+def test_sql_of_a_body_that_would_end_the_run_is_not_sent(world: Any, ending: str) -> None:
+    """No statement of a body ends the run's transaction, alone or among others; savepoints may."""
 
     @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
     def feed(conn: Any) -> str:
-        conn.exec_driver_sql("COMMIT")
+        conn.exec_driver_sql("SAVEPOINT s; SELECT CASE WHEN true THEN 1 END; ROLLBACK TO s")
+        conn.exec_driver_sql("DO $$ BEGIN PERFORM 1; END $$; RELEASE s")
+        conn.exec_driver_sql(ending)
+        return "SELECT 1 AS id"
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    world.run("CREATE TABLE w.kept (id int)")
+    assert "must not end the run's transaction" in feed.preview().targets[0].problem
+    for run in (feed.dry_run, feed.sync):
+        with pytest.raises(UnsuitableTransaction, match="must not end the run's transaction"):
+            run()
+    assert world.run("SELECT status FROM pgflow.runs") == [("failed",)]
+    assert world.run("SELECT 1 FROM w.t UNION ALL SELECT 1 FROM w.kept") == []
+
+
+@pytest.mark.parametrize("ending", ["COMMIT", "COMMIT; BEGIN", "COMMIT AND CHAIN"])
+def test_a_body_that_commits_by_the_drivers_cursor_is_found_out(world: Any, ending: str) -> None:
+    """What goes past SQLAlchemy to end the run's transaction stops it before the target."""
+
+    @pgflow.pipeline(target=_declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any) -> str:
+        conn.connection.cursor().execute(ending)
         return "SELECT 1 AS id"
 
     pgflow.create_all(world.metadata, connection=world.engine)

@@ -9,16 +9,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
-from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import Connection, Engine
 
 from pgflow.connections.registry import Connectable, describe, engine
 from pgflow.declare.sources import Query, SourceTable
-from pgflow.errors import InvalidOption, UnsuitablePath, UnsuitableTransaction
+from pgflow.errors import InvalidOption, UnsuitablePath
 from pgflow.plan.decision import Decision
 from pgflow.plan.sql import Sql
 from pgflow.run.body import BodyConnection
 from pgflow.run.job import Job
+from pgflow.run.own_transaction import OwnTransactions
 from pgflow.run.recovery.cancellation import Cancellation
 from pgflow.run.remote.identity import ask
 from pgflow.run.remote.transfer import PostgresOrigin
@@ -84,6 +84,7 @@ class Ends:
         self._stack = ExitStack()
         self._known: dict[Engine, _End] = {}
         self._used = False
+        self._own = OwnTransactions(job.pipeline)
 
     def __enter__(self) -> Ends:
         return self
@@ -94,10 +95,12 @@ class Ends:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._own.release()
         self._stack.__exit__(kind, error, traceback)
 
     def close(self) -> None:
         """Let go of the source's end; the run does the rest on the target's."""
+        self._own.release()
         self._known.clear()
         self._stack.close()
 
@@ -113,16 +116,16 @@ class Ends:
             BodyConnection(self._for_target),
         )
         used = self._used or isinstance(delivery.given, Origin)
-        self._check_transactions()
+        self._own.check()
         return replace(self._located(delivery), used=used)
 
     def _for_source(self) -> Connection:
         self._used = True
-        return self._body_end().connection
+        return self._own.watch(self._body_end().connection)
 
     def _for_target(self) -> Connection:
         self._used = True
-        return self._target.connection
+        return self._own.watch(self._target.connection)
 
     def _located(self, delivery: Delivery) -> Located:
         if isinstance(delivery.given, Mapping):
@@ -240,23 +243,6 @@ class Ends:
         if other:
             return Decision(COPY, f"the same database, but {other}")
         return Decision(HERE, "source and target connection are the same database")
-
-    # -- transactions -----------------------------------------------------------------
-
-    def _check_transactions(self) -> None:
-        """Refuse to go on where SQL of the function's own has ended a transaction."""
-        ends = [self._target.connection, *(e.session.connection for e in self._others())]
-        for connection in ends:
-            driver: Any = connection.connection.driver_connection
-            if driver.info.transaction_status == TransactionStatus.IDLE:
-                raise UnsuitableTransaction(
-                    f"the function of pipeline {self._job.pipeline!r} has ended the run's "
-                    "transaction by SQL of its own. What it did before stands; the target was not "
-                    "touched. Leave COMMIT and ROLLBACK to the run."
-                )
-
-    def _others(self) -> list[Any]:
-        return [end for end in self._known.values() if end.session is not None]
 
 
 def _check_told(delivery: Delivery) -> None:
