@@ -179,13 +179,15 @@ def test_the_number_of_workers_is_small() -> None:
 @pytest.fixture
 def failing(world: World) -> World:
     """One that fails while another works, readers of both, and one that nothing relates to it."""
-    failed = threading.Event()
+    begun, failed = threading.Event(), threading.Event()
 
     def slow(conn: Any) -> str:
+        begun.set()
         assert failed.wait(20)
         return ROW
 
     def fails(conn: Any) -> str:
+        assert begun.wait(20)
         failed.set()
         return FAILS
 
