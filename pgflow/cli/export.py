@@ -58,7 +58,7 @@ def export_schedules(
         FilesExist: A file is there; nothing was written.
     """
     project = Project.load(modules or None)
-    chosen = project.select(names) if names else project.in_order
+    chosen = project.select(names) if names else project.on_schedule
     given = definitions(chosen)
     place = replace(_place(modules), written=directory.resolve())
     files = _WRITERS[scheduler](given, replace(place, begin=since or _begun(directory)))

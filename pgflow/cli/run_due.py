@@ -55,7 +55,7 @@ def run_due_pipelines(
         again: Whether to wait and try again what failed, as its schedule says.
     """
     project = Project.load(modules or None)
-    chosen = project.select(question.names) if question.names else project.in_order
+    chosen = project.select(question.names) if question.names else project.on_schedule
     codes: list[int] = []
     with watching(output) as progress:
         for pipeline, schedule in scheduled(chosen):

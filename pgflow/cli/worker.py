@@ -107,7 +107,7 @@ def run_worker(
     project = Project.load(modules or None)
     queue, diary = posting.queue, _Diary(output)
     worker = Worker(
-        project.in_order,
+        project.on_schedule,
         queue,
         concurrency=concurrency,
         grace=grace,

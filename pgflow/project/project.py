@@ -68,6 +68,17 @@ class Project:
         """All pipelines, readers after writers; see `pgflow.project.order.ordered`."""
         return ordered(self.pipelines.values())
 
+    @cached_property
+    def on_schedule(self) -> tuple[Pipeline, ...]:
+        """The pipelines that have a schedule, readers after writers; all if none has one.
+
+        The others need no order: that some of them read what the others write stops no schedule.
+        """
+        found = [p for p in self.pipelines.values() if p.spec.timing is not None]
+        if not found:
+            return tuple(self.pipelines.values())
+        return precedence(found, self.pipelines.values()).pipelines
+
     def pipeline(self, name: str) -> Pipeline:
         """Return a pipeline by name.
 

@@ -101,6 +101,20 @@ def test_a_dry_run_says_what_is_due_and_runs_nothing(place: Place, invoke: Invok
     assert place.execute("SELECT count(*) FROM pgflow.runs") == [(0,)]
 
 
+def test_a_circle_without_schedules_stops_no_schedule(place: Place, invoke: Invoke) -> None:
+    """Pipelines that read what the other one writes keep nothing else from running in time."""
+    circle = """
+one, two = (pgflow.SimpleTable(n, "warehouse", metadata, [Column("at", TIMESTAMP(timezone=True))])
+            for n in ("one", "two"))
+there = pgflow.Pipeline("there", target=two, mode="append", source_table="warehouse.one")
+back = pgflow.Pipeline("back", target=one, mode="append", source_table="warehouse.two")
+"""
+    prepare(place, "p = noted('p', '0 0 1 1 *')\n" + circle)
+    told = invoke("run-due", "--dry-run")
+    assert (told.code, told.out) == (0, f"p of {datetime.now(UTC).year}-01-01 00:00 UTC: due\n")
+    assert invoke("export", "systemd", "-o", "units").code == 0
+
+
 def test_missed_firings_by_each_policy(place: Place) -> None:
     """After a gap `all` has each firing, `latest` the newest, `none` none that is late."""
     prepare(
