@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pgflow.plan import writes
 from pgflow.plan.batch import batch_query, changes_watermark, extra_columns
 from pgflow.plan.comparison import row_hash
 from pgflow.plan.spec import SyncSpec
-from pgflow.plan.sql import Sql, name, sql
+from pgflow.plan.sql import Sql, name, raw, sql
 from pgflow.plan.statement import Statement
 from pgflow.plan.watermark import remember
 
@@ -63,4 +64,9 @@ def remember_loaded(spec: SyncSpec) -> Statement | None:
         column=name(spec.watermark.column),
         target=spec.target.relation,
     )
-    return remember(spec, reached, Sql())
+    statement = remember(spec, reached, Sql())
+    if statement is None:
+        return None
+    # Nothing else reads how far the rows came, which the history is to say.
+    text = statement.sql + raw("\nRETURNING value AS watermark")
+    return replace(statement, sql=text, tallies=True)

@@ -35,6 +35,12 @@ def test_only_new_values_are_read(world: Any, counts: Any, mode: str, with_colum
     world.run("INSERT INTO w.s VALUES (3, 'tie', 1, '2024-01-02'), (4, 'd', 1, '2024-01-03')")
     assert counts(pipeline.sync()) == {"inserted": 2, "unchanged": 1, "read": 3}
     assert counts(pipeline.sync()) == {"unchanged": 1, "read": 1}
+    runs = world.run(
+        "SELECT left(watermark_from, 10), left(watermark_to, 10) FROM pgflow.runs"
+        " ORDER BY started_at"
+    )
+    one, two = "2024-01-02", "2024-01-03"
+    assert runs == [(None, one), (one, one), (one, two), (two, two)]
 
 
 def test_the_position_moves_with_the_data_or_not_at_all(world: Any) -> None:
