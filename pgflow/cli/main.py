@@ -203,7 +203,8 @@ def dry_run(
 ) -> int:
     """Run pipelines, count rows, and roll everything back.
 
-    Every target is tried, also after one has failed.
+    Every target is tried, also after one has failed. Each pipeline is rolled back by itself, so
+    readers do not see what the writers before them would write.
 
     Functions of pipelines are called for their SQL, so what else they do is done.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pgflow import idents
@@ -13,6 +14,7 @@ from pgflow.cli.selection import Chosen
 from pgflow.connections.dsn import is_dsn
 from pgflow.declare.body import Parameter
 from pgflow.declare.options import nearest
+from pgflow.declare.rows import FileSource
 from pgflow.errors import InvalidSource, UnknownTable
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import TableFactory
@@ -120,6 +122,7 @@ def _describe(pipeline: Pipeline) -> dict[str, Any]:
         "targets": [label(target.table) for target in spec.targets],
         "modes": [target.options.mode for target in spec.targets],
         **_described_reading(pipeline),
+        "files": _files(pipeline.spec.source),
         "schedule": spec.schedule,
         "parameters": [_spell(parameter) for parameter in parameters(pipeline)],
         "tags": list(spec.tags),
@@ -139,6 +142,14 @@ def _described_reading(pipeline: Pipeline) -> dict[str, Any]:
         for where, schema, name in found.relations
     ]
     return {"reads": reads, "reads_known": found.complete}
+
+
+def _files(source: object) -> list[str]:
+    """The files that a declared source reads, as they are declared."""
+    if not isinstance(source, FileSource):
+        return []
+    paths = source.path if isinstance(source.path, (list, tuple)) else [source.path]
+    return [Path(str(path)).as_posix() for path in paths]
 
 
 def _where(connection: Any) -> str:
@@ -175,7 +186,7 @@ def _pipeline_listing(described: Sequence[dict[str, Any]]) -> Listing:
             each["name"],
             ",".join(each["targets"]),
             ",".join(each["modes"]),
-            ",".join([*each["reads"], *([] if each["reads_known"] else ["?"])]),
+            ",".join([*each["reads"], *each["files"], *([] if each["reads_known"] else ["?"])]),
             each["schedule"] or "",
             ",".join(each["tags"]),
             ",".join(each["parameters"]),

@@ -15,7 +15,7 @@ from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.watched import begun_again
 from pgflow.observe.progress import LineProgress
 from pgflow.project.project import Project
-from pgflow.schedule.due import Firing, scheduled
+from pgflow.schedule.due import Firing, check_instant, scheduled
 from pgflow.schedule.patience import pause
 from pgflow.schedule.turn import Turn, server_now, turn_of
 
@@ -28,11 +28,13 @@ class Question:
         names: Pipelines; all that have a schedule if there are none.
         since: After which instant; by default after the newest firing in the history.
         firing: Exactly which one, or None.
+        off_schedule: Whether that may be an instant at which the schedule does not fire.
     """
 
     names: tuple[str, ...]
     since: datetime | None
     firing: datetime | None
+    off_schedule: bool = False
 
 
 def run_due_pipelines(
@@ -57,8 +59,14 @@ def run_due_pipelines(
     project = Project.load(modules or None)
     chosen = project.select(question.names) if question.names else project.on_schedule
     codes: list[int] = []
+    due = scheduled(chosen)
+    if question.firing is not None and not question.off_schedule:
+        for pipeline, schedule in due:
+            check_instant(pipeline.name, schedule, question.firing)
+    for each in (p for p in chosen if p.spec.timing is None and question.names):
+        output.note(f"{each.name}: it has no schedule")
     with watching(output) as progress:
-        for pipeline, schedule in scheduled(chosen):
+        for pipeline, schedule in due:
             try:
                 turn = _turn(pipeline, schedule, question)
             except Exception as error:

@@ -117,6 +117,13 @@ def run_due(
             show_default=False,
         ),
     ] = None,
+    off_schedule: Annotated[
+        bool,
+        typer.Option(
+            "--off-schedule",
+            help="With --firing: also an instant at which the schedule does not fire.",
+        ),
+    ] = False,
     retry: Annotated[
         bool,
         typer.Option(
@@ -134,10 +141,13 @@ def run_due(
     """
     from pgflow.cli.run_due import Question, run_due_pipelines
 
+    if off_schedule and not firing:
+        raise typer.BadParameter("--off-schedule is for --firing.")
     question = Question(
         tuple(names or ()),
         instant(since) if since else None,
         instant(firing) if firing else None,
+        off_schedule,
     )
     return run_due_pipelines(output, question, module, dry_run=dry_run, again=retry)
 

@@ -128,7 +128,16 @@ def _write(output: Output, order: Order, results: Sequence[SyncResult]) -> None:
             told = ", ".join(f"{name}={value}" for name, value in result.returned.items())
             output.line(f"{result.pipeline} returned {told}")
     if order.dry_run:
-        output.note("dry run: everything was rolled back")
+        output.note(f"dry run: {_undone(results)}")
+
+
+def _undone(results: Sequence[SyncResult]) -> str:
+    """Say what was rolled back; a run that could not begin has nothing to roll back."""
+    if any(not each.targets for each in results) or any(
+        target.run_id is not None for each in results for target in each.targets
+    ):
+        return "everything was rolled back"
+    return "no run could begin, so there was nothing to roll back"
 
 
 def _plain(outcome: Outcome, result: SyncResult) -> dict[str, Any]:

@@ -36,6 +36,20 @@ def _told() -> Iterator[None]:
     except typer.BadParameter as error:
         error.message = in_our_words(error)
         raise
+    except Exception as error:
+        _advise(error)
+        raise
+
+
+def _advise(error: Any) -> None:
+    """Name the command that does what an unknown option of another one asks for."""
+    # The class has no public name: typer brings a click of its own.
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if option == "--dry-run" and getattr(context, "info_name", None) == "sync":
+        error.message = (
+            f"{error.message}. To run and roll everything back: pgflow dry-run, with the same "
+            "names and parameters."
+        )
 
 
 def in_our_words(error: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from pgflow.cli import signals
-from pgflow.cli.failures import OK
+from pgflow.cli.failures import FAILED, OK, sentence
 from pgflow.cli.output import Output
 from pgflow.connections.registry import describe, driver_arguments, engine
 from pgflow.errors import WrongDriver
@@ -103,6 +103,10 @@ def run_worker(
         grace: Seconds that runs have to end after the first signal.
         heartbeat: Seconds between two signs of life.
         once: Whether to end when the queue is empty.
+
+    Returns:
+        The exit code. With `once` it tells whether a firing failed; a worker that goes on for
+        weeks ends well all the same.
     """
     project = Project.load(modules or None)
     queue, diary = posting.queue, _Diary(output)
@@ -115,12 +119,14 @@ def run_worker(
         once=once,
         tell=diary.tell,
         observer=partial(LineProgress, diary.tell),
+        say=sentence,
     )
     posting.reach()
     queue.check()
     diary.tell(f"working on {len(worker.names)} schedules: {', '.join(worker.names)}")
     with diary.of("pgflow.schedule"), diary.of("pgflow.observe"):
-        return asyncio.run(_Shift(diary, worker, grace).run())
+        code = asyncio.run(_Shift(diary, worker, grace).run())
+    return FAILED if once and code == OK and worker.failed else code
 
 
 class _Diary(logging.Handler):

@@ -17,7 +17,7 @@ from pgflow.declare.sources import SourceTable
 from pgflow.errors import PgflowError, RunCancelled, SourceFailed
 from pgflow.factories.sync_target import SyncTarget
 from pgflow.observe.preview import Obstacle, Place, TargetPreview, preview_target
-from pgflow.plan.decision import Decision
+from pgflow.plan.decision import UNKNOWN, Decision, Unknown
 from pgflow.plan.spec import SourceShape, SyncSpec
 from pgflow.plan.sql import Sql, join, name, sql
 from pgflow.plan.statement import Plan
@@ -31,6 +31,9 @@ from pgflow.run.sources.origin import Origin
 
 #: What stands for a source that cannot be told without a database.
 _SOMETHING = Sql(("(...)",))
+
+#: Whether a query has each key once, as long as no planner was asked.
+_UNASKED: Decision[Unknown] = Decision(UNKNOWN, "a run checks every batch unless it is proven")
 
 
 @dataclass
@@ -91,7 +94,10 @@ class Outlook:
             if trouble is not None and str(trouble) not in obstacle.reason:
                 refused = obstacle.refused or not isinstance(trouble, (_OutOfReach, DBAPIError))
                 obstacle = Obstacle(f"{obstacle.reason}; {trouble}", refused)
-        spec = replace(job.draft, source=SourceShape(_relation(job, found)))
+        shape = SourceShape(_relation(job, found))
+        if not isinstance(found, (Mapping, Origin)):  # of other rows nothing is ever proven
+            shape = replace(shape, unique=_UNASKED)
+        spec = replace(job.draft, source=shape)
         path = self._path_from(found)
         return self._put_together(spec, job.make_plan(spec), path, obstacle)
 

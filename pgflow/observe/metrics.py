@@ -42,6 +42,9 @@ class _Metrics:
         self.success = gauge(
             "last_success_timestamp_seconds", "When the latest successful run ended."
         )
+        self.failure = gauge(
+            "last_failure_timestamp_seconds", "When the latest failed run ended, or did not begin."
+        )
 
 
 _known: WeakKeyDictionary[Any, _Metrics] = WeakKeyDictionary()
@@ -110,6 +113,7 @@ class MetricsObserver(Silence):
         self._metrics.runs.labels(*whose, result.status).inc()
         self._metrics.seconds.labels(*whose).observe(result.seconds)
         if result.status != "success":
+            self._metrics.failure.labels(*whose).set_to_current_time()
             return
         self._metrics.success.labels(*whose).set_to_current_time()
         for name, value in result.counts.items():
@@ -118,3 +122,4 @@ class MetricsObserver(Silence):
     def refused(self, pipeline: str, result: TargetResult) -> None:
         """Count a run that could not begin as one that failed."""
         self._metrics.runs.labels(pipeline, result.target, result.status).inc()
+        self._metrics.failure.labels(pipeline, result.target).set_to_current_time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from pgflow.connections.registry import Description
@@ -18,6 +18,9 @@ from pgflow.run.server_plans import ServerPlan, steps
 #: The version of the layout that `to_dict()` has; it is counted up when a program that reads the
 #: former one could fail.
 LAYOUT = 1
+
+#: The value of a decision that only a database could have helped with.
+_OPEN = "not known"
 
 #: How a preview can be written.
 Style = Literal["text", "markdown", "json"]
@@ -254,11 +257,11 @@ def preview_target(
     mode = decisions.pop("mode", Decision(spec.mode, spec.mode_reason))
     ordered: list[tuple[str, Decision[Any]]] = [("mode", mode), ("path", path)]
     ordered += [("reading", reading)] if reading is not None else []
-    ordered += decisions.items()
+    ordered += ((subject, _told(decision)) for subject, decision in decisions.items())
     if spec.watermark is not None:
         value = spec.watermark.value
-        state = "not known" if isinstance(value, Unknown) else value or "nothing read yet"
-        ordered.append(("last read", Decision(state, _origin(spec.watermark))))
+        state = value if isinstance(value, Unknown) else value or "nothing read yet"
+        ordered.append(("last read", _told(Decision(state, _origin(spec.watermark)))))
     if spec.scope is not None:
         ordered.append(("scope", Decision(spec.scope_name, "scope=")))
     feeds = (s.feed.label for s in plan.prepare if s.feed is not None)
@@ -279,9 +282,14 @@ def preview_target(
     )
 
 
+def _told(decision: Decision[Any]) -> Decision[Any]:
+    """Say in words what could not be decided."""
+    return replace(decision, value=_OPEN) if isinstance(decision.value, Unknown) else decision
+
+
 def _unknown(spec: SyncSpec, path: Decision[str]) -> Iterator[str]:
     """What only a database could have said."""
-    if path.value == "not known":
+    if path.value == _OPEN:
         yield "how the rows get to the target"
     if isinstance(spec.source.columns, Unknown):
         yield "which columns the source delivers, and of which types"

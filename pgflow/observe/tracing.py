@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import traceback
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
 
 
+_logger = logging.getLogger("pgflow.observe")
+
+
 @dataclass
 class _Open:
     """The spans of a run that is going on."""
@@ -33,7 +37,8 @@ class TracingObserver(Silence):
 
     A run's span is a child of the span that is current where the run was begun. Attributes follow
     the semantic conventions for databases where these have a name for them, else they begin with
-    `pgflow.`. Neither passwords nor bound values are among them.
+    `pgflow.`. Neither passwords nor bound values are among them. Where nobody has set a provider
+    when a run begins, a warning says once that no span goes anywhere.
 
     Args:
         provider: Makes the tracer; OpenTelemetry's global one by default.
@@ -55,11 +60,13 @@ class TracingObserver(Silence):
         self._trace = trace
         self._tracer = trace.get_tracer("pgflow", tracer_provider=provider)
         self._query_text = query_text
+        self._is_looked_up = provider is None
         self._open: dict[UUID, _Open] = {}
         self._lock = threading.Lock()
 
     def started(self, run: RunStarted) -> None:
         """Begin the run's span."""
+        self._look_for_provider()
         attributes: dict[str, Any] = {
             **_database(run.where),
             "db.collection.name": run.target,
@@ -146,9 +153,22 @@ class TracingObserver(Silence):
 
     def refused(self, pipeline: str, result: TargetResult) -> None:
         """Make a span of a run that could not begin."""
+        self._look_for_provider()
         names = {"db.collection.name": result.target, "pgflow.pipeline": pipeline}
         said = {"db.system.name": "postgresql", **names, "pgflow.status": result.status}
         self._close(self._tracer.start_span(f"sync {pipeline}", attributes=said), result.error)
+
+    def _look_for_provider(self) -> None:
+        """Warn where spans go nowhere; not earlier, as programs may set the provider later."""
+        if not self._is_looked_up:
+            return
+        self._is_looked_up = False
+        if isinstance(self._trace.get_tracer_provider(), self._trace.ProxyTracerProvider):
+            _logger.warning(
+                "TracingObserver makes no spans: OpenTelemetry has no tracer provider. Call "
+                "opentelemetry.trace.set_tracer_provider() before the run, or give the observer "
+                "one: TracingObserver(provider)."
+            )
 
     def _note(self, run: RunStarted, event: str, attributes: dict[str, Any]) -> None:
         found = self._open.get(run.run_id)

@@ -118,10 +118,11 @@ def _refuse_batch(spec: SyncSpec, found: Sequence[Row]) -> PgflowError | None:
 
 def empty_source(spec: SyncSpec, lost: int | None) -> PgflowError:
     """Describe a run that would empty the target because the source delivered nothing."""
+    rows = "1 row" if lost == 1 else f"{lost or 'all'} rows"
     return _error(
         EmptySource,
         spec,
-        f"the source delivered no rows, and {lost or 'all'} rows of the target would go. "
+        f"the source delivered no rows, and {rows} of the target would go. "
         "If that is right, pass on_empty_source='allow'.",
     )
 

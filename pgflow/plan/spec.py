@@ -119,7 +119,8 @@ class SourceShape:
     Attributes:
         relation: A query in parentheses, or a table's name.
         columns: What it delivers, or UNKNOWN.
-        unique: Whether no two of its rows share a merge key, and what proves it.
+        unique: Whether no two of its rows share a merge key, and what proves it; UNKNOWN if
+            nobody could ask.
         reads_target: Whether it reads the target itself.
         cheap: Whether it is a whole table, which costs less to read again than to keep.
         estimated_rows: The planner's estimate of its rows, or None.
@@ -129,7 +130,7 @@ class SourceShape:
 
     relation: Sql
     columns: tuple[SourceColumn, ...] | Unknown = UNKNOWN
-    unique: Decision[bool] = field(
+    unique: Decision[bool] | Decision[Unknown] = field(
         default_factory=lambda: Decision(False, "not proven; checked on every batch")
     )
     reads_target: bool = False

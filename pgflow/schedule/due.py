@@ -81,14 +81,45 @@ def scheduled(pipelines: Iterable[Pipeline]) -> tuple[tuple[Pipeline, Schedule],
     given = tuple(pipelines)
     found = tuple((p, p.spec.timing) for p in given if p.spec.timing is not None)
     if not found:
-        names = ", ".join(repr(p.name) for p in given) or "there is none"
         raise NotScheduled(
-            f"no pipeline has a schedule ({names}). Give it one: "
-            "@pgflow.pipeline(..., schedule='0 * * * *')."
+            f"{_lack(given)} Give it one: @pgflow.pipeline(..., schedule='0 * * * *')."
         )
     for pipeline, _ in found:
         _check_parameters(pipeline)
     return found
+
+
+def check_instant(pipeline: str, schedule: Schedule, instant: datetime) -> None:
+    """Make sure that a schedule fires at an instant.
+
+    Args:
+        pipeline: The name of whose schedule it is.
+        schedule: The schedule.
+        instant: The instant.
+
+    Raises:
+        NotScheduled: It does not; the message names the firings before and after.
+    """
+    calendar = Calendar(schedule)
+    before = calendar.newest(instant)
+    if before == instant:
+        return
+    at, last, following = (
+        each.astimezone(schedule.zone).isoformat()
+        for each in (instant, before, calendar.next(instant))
+    )
+    raise NotScheduled(
+        f"pipeline {pipeline!r} does not fire at {at}: the firing before that is of {last}, the "
+        f"one after it of {following}, by its schedule {schedule.cron!r} in {schedule.timezone}. "
+        "Give one of those; `--off-schedule` runs another instant all the same."
+    )
+
+
+def _lack(pipelines: tuple[Pipeline, ...]) -> str:
+    names = ", ".join(repr(p.name) for p in pipelines)
+    if len(pipelines) == 1:
+        return f"pipeline {names} has no schedule."
+    return f"none of the pipelines {names} has a schedule." if names else "there is no pipeline."
 
 
 def _check_parameters(pipeline: Pipeline) -> None:

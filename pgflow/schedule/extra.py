@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 
+import psycopg
+from psycopg_pool import PoolTimeout
+
 from pgflow.errors import MissingWorkerExtra
 
 try:
@@ -18,6 +21,7 @@ except ImportError as error:
     ) from error
 
 __all__ = [
+    "UNAVAILABLE",
     "App",
     "BaseRetryStrategy",
     "ConnectorException",
@@ -29,6 +33,9 @@ __all__ = [
     "SchemaManager",
     "Status",
 ]
+
+#: What means that the queue's database cannot be asked at the moment.
+UNAVAILABLE = (ConnectorException, psycopg.OperationalError, PoolTimeout)
 
 # What a failed firing is, pgflow says itself, and once.
 logging.getLogger("procrastinate").addHandler(logging.NullHandler())

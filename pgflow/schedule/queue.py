@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
-
-import psycopg
-from psycopg_pool import PoolTimeout
 
 from pgflow.declare.schedule import Schedule
 from pgflow.run.locks import lock_key
@@ -21,7 +20,6 @@ from pgflow.schedule.due import MISSED_AFTER, Firing, due
 from pgflow.schedule.extra import (
     App,
     BaseRetryStrategy,
-    ConnectorException,
     DeleteJobCondition,
     Job,
     JobContext,
@@ -29,6 +27,7 @@ from pgflow.schedule.extra import (
     RetryDecision,
     Status,
 )
+from pgflow.schedule.heart import Heart
 from pgflow.schedule.sessions import Arguments, Sessions
 
 _log = logging.getLogger("pgflow.schedule")
@@ -47,9 +46,6 @@ _KEPT_DAYS = 30
 
 #: Until when firings are put off that wait for others; the queue lets them go.
 _HELD = datetime(9999, 1, 1, tzinfo=UTC)
-
-#: What means that the queue's database cannot be asked at the moment.
-UNAVAILABLE = (ConnectorException, psycopg.OperationalError, PoolTimeout)
 
 #: Runs a firing; it is told how often that was tried before.
 Runner = Callable[[Firing, int], Awaitable[None]]
@@ -252,10 +248,12 @@ class Queue:
             patience: Says whether one that failed is tried again, and when.
             concurrency: How many are run at a time.
             pulse: How this worker shows that it lives.
-            grace: Seconds that runs have to end once this is cancelled, before they are, too.
+            grace: Seconds that runs have to end once no more are begun, before they are cancelled;
+                infinity lets them take their time.
             wait: Whether to wait for more when the queue is empty.
         """
         app = App(connector=self._connector)
+        heart = Heart(app.job_manager.update_heartbeat, pulse.every)
 
         async def fire(
             context: JobContext,
@@ -265,22 +263,26 @@ class Queue:
         ) -> None:
             job, number = context.job, context.job.id or 0
             self._over.pop(number, None)
+            heart.worker = job.worker_id
+            if (task := asyncio.current_task()) is not None:
+                task.add_done_callback(partial(_note_end, _named(pipeline, instant)))
             try:
                 await runner(_named(pipeline, instant), job.attempts)
             finally:
                 self._over[number] = (time.monotonic(), job.worker_id)
 
         app.task(name=TASK, pass_context=True, retry=_Strategy(patience))(fire)
-        await app.run_worker_async(
-            concurrency=concurrency,
-            wait=wait,
-            shutdown_graceful_timeout=grace,
-            update_heartbeat_interval=pulse.every,
-            stalled_worker_timeout=pulse.silence,
-            fetch_job_polling_interval=min(5.0, pulse.every),
-            delete_jobs=DeleteJobCondition.SUCCESSFUL,
-            install_signal_handlers=False,
-        )
+        async with heart.beating():
+            await app.run_worker_async(
+                concurrency=concurrency,
+                wait=wait,
+                shutdown_graceful_timeout=grace,
+                update_heartbeat_interval=pulse.every,
+                stalled_worker_timeout=pulse.silence,
+                fetch_job_polling_interval=min(5.0, pulse.every),
+                delete_jobs=DeleteJobCondition.SUCCESSFUL,
+                install_signal_handlers=False,
+            )
 
     async def _defer(self, live: Any, firings: Sequence[Firing]) -> None:
         if not firings:
@@ -321,6 +323,14 @@ class _Strategy(BaseRetryStrategy):
         """Say when to try again, or None."""
         seconds = self._patience(_firing(job), exception, job.attempts)
         return None if seconds is None else RetryDecision(retry_in={"seconds": int(seconds)})
+
+
+def _note_end(firing: Firing, task: asyncio.Task[Any]) -> None:
+    """Say in a line that the end of a run was not recorded; nobody awaits the task."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        why = str(error.__cause__ or error).strip().partition("\n")[0]
+        _log.warning("%s: its end could not be recorded: %s", firing, why)
 
 
 async def _clock(live: Any) -> datetime:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from pgflow.declare.schedule import Schedule
 from pgflow.errors import RunCancelled, UnknownPipeline, WorkerLost
@@ -20,8 +22,9 @@ from pgflow.run.events import Observer
 from pgflow.run.result import SyncResult
 from pgflow.schedule.calendar import Calendar
 from pgflow.schedule.due import Firing, scheduled
+from pgflow.schedule.extra import UNAVAILABLE
 from pgflow.schedule.patience import pause
-from pgflow.schedule.queue import UNAVAILABLE, Pulse, Queue
+from pgflow.schedule.queue import Pulse, Queue
 
 _log = logging.getLogger("pgflow.schedule")
 
@@ -37,6 +40,11 @@ _SHORTLY = 0.05
 
 #: The longest that a worker sleeps before it looks what is due.
 _NAP = 60.0
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    return str(error).strip().partition("\n")[0]
 
 
 def nobody() -> Observer | None:
@@ -58,6 +66,7 @@ class Worker:
         once: Whether to end when nothing is due and the queue is empty.
         tell: Takes one line about a firing.
         observer: Makes who watches a run.
+        say: Says what went wrong; lines are put together into one.
     """
 
     pipelines: Iterable[Pipeline]
@@ -68,6 +77,7 @@ class Worker:
     once: bool = False
     tell: Callable[[str], object] = _log.info
     observer: Callable[[], Observer | None] = nobody
+    say: Callable[[BaseException], str] = first_line
 
     def __post_init__(self) -> None:
         self.pipelines = tuple(self.pipelines)
@@ -81,17 +91,35 @@ class Worker:
         self._freed = asyncio.Condition()
         self._stopping = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+        self._runs: set[asyncio.Task[Any] | None] = set()
+        self._failed: set[Firing] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The pipelines whose firings it runs."""
         return tuple(self._known)
 
+    @property
+    def failed(self) -> frozenset[Firing]:
+        """With `once`, the firings whose last attempt by this worker failed."""
+        return frozenset(self._failed)
+
+    def _note_failed(self, firing: Firing) -> None:
+        if self.once:  # else they would be more and more for weeks
+            self._failed.add(firing)
+
     def stop(self) -> None:
         """Take no more firings, let runs end within the grace, and end; called in the loop."""
         self._stopping.set()
         if self._work is not None:
             self._work.cancel()
+        if self.once:  # else the queue itself sees to the grace
+            asyncio.get_running_loop().call_later(self.grace, self._cancel_runs)
+
+    def _cancel_runs(self) -> None:
+        for run in self._runs:
+            if run is not None:
+                run.cancel()
 
     async def run(self) -> None:
         """Work until `stop` is called, or, with `once`, until the queue is empty."""
@@ -137,6 +165,7 @@ class Worker:
     async def _rescue(self) -> None:
         for firing in await self.queue.rescue(self.pulse, self._retries):
             lost = WorkerLost(f"{firing}: worker after worker died of it; it is given up.")
+            self._note_failed(firing)
             self.tell(str(lost))
             _log.error("%s", lost)
 
@@ -154,7 +183,8 @@ class Worker:
                     self._patience,
                     concurrency=self.concurrency,
                     pulse=self.pulse,
-                    grace=self.grace,
+                    # An empty queue ends the work; that is no reason to cancel what goes on.
+                    grace=math.inf if self.once else self.grace,
                     wait=not self.once,
                 )
             )
@@ -177,6 +207,19 @@ class Worker:
                 await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _run(self, firing: Firing, tried: int) -> None:
+        run = asyncio.current_task()
+        self._runs.add(run)
+        self._note_failed(firing)  # until it has ended well
+        try:
+            await self._fire(firing, tried)
+            self._failed.discard(firing)
+        except (asyncio.CancelledError, RunCancelled):
+            self._failed.discard(firing)  # it is kept for another worker
+            raise
+        finally:
+            self._runs.discard(run)
+
+    async def _fire(self, firing: Firing, tried: int) -> None:
         pipeline, schedule = self._find(firing)
         if schedule.catch_up != "all":
             newest = await self.queue.newest(firing.pipeline)
@@ -188,7 +231,7 @@ class Worker:
             async with self._seated(pipeline):
                 result = await self._sync(pipeline, firing, schedule, tried)
         except Exception as error:
-            self.tell(f"{firing}: failed: {str(error).partition(chr(10))[0]}")
+            self.tell(f"{firing}: failed: {_in_one_line(self.say(error))}")
             raise
         settled = all("settled_by" in each.details for each in result.targets)
         self.tell(f"{firing}: {'had been run before' if settled else 'done'}")
@@ -237,5 +280,9 @@ class Worker:
 
 
 def _said(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    return str(cause).strip().partition("\n")[0]
+    return first_line(error.__cause__ or error)
+
+
+def _in_one_line(text: str) -> str:
+    """Put lines together, as each line of a log bears its time."""
+    return " ".join(line.strip() for line in text.splitlines() if line.strip(" ^"))

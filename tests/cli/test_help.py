@@ -126,6 +126,7 @@ def test_an_instant_without_a_zone_is_explained(invoke: Invoke) -> None:
         (("retry", "--since", "3x"), "or an instant with its time zone, such as 2013-01-02T00:00"),
         (("history", "prune", "--older-than", "3x"), "'--older-than': '3x' is no span of time; w"),
         (("snyc",), "No such command 'snyc'. Did you mean 'sync'?"),
+        (("sync", "--all", "--dry-run"), "No such option: --dry-run. To run and roll everything"),
         (("connections", "chek"), "No such command 'chek'. Did you mean 'check'?"),
     ],
 )

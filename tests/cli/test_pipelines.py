@@ -34,13 +34,17 @@ def test_list_says_what_is_read_as_far_as_it_is_known(place: Place, invoke: Invo
         'r = pgflow.Pipeline("r", target=raw, mode="merge", body=literal,'
         ' source_connection="postgresql://me:secret@host/db")\n'
         'broken = pgflow.Pipeline("broken", target=raw, mode="merge", source="SELEC 1")\n'
+        'filed = pgflow.Pipeline("filed", target=raw, mode="merge",'
+        ' source=pgflow.CSV(["a.csv", "b/*.csv"]))\n'
     )
     told = {each["name"]: each for each in invoke("list", "--format", "json").json["pipelines"]}
     assert (told["p"]["reads"], told["p"]["reads_known"]) == ([], False)
     assert told["q"]["reads"] == ['"B".c (crm)', "public.a (crm)"]
     assert told["r"]["reads"] == ['"B".c (elsewhere)', "public.a (elsewhere)"]
     assert told["broken"]["reads_known"] is False
+    assert (told["filed"]["reads"], told["filed"]["files"]) == ([], ["a.csv", "b/*.csv"])
     listed = invoke("list")
+    assert "a.csv,b/*.csv" in listed.out
     assert listed.rows[3][3] == "?"
     assert "secret" not in listed.out
 
@@ -63,6 +67,7 @@ def test_list_as_json_is_json_only(place: Place, invoke: Invoke) -> None:
         "modes": ["scd2"],
         "reads": ["warehouse.raw"],
         "reads_known": True,
+        "files": [],
         "schedule": "0 * * * *",
         "parameters": [],
         "tags": ["nightly"],

@@ -91,13 +91,15 @@ def test_what_is_due_runs_once(place: Place, invoke: Invoke) -> None:
 
 def test_a_dry_run_says_what_is_due_and_runs_nothing(place: Place, invoke: Invoke) -> None:
     """`--dry-run` leaves no trace."""
-    prepare(place, "p = noted('p', '0 0 1 1 *', catch_up='all')")
+    text = "q = noted('q')\nobject.__setattr__(q.spec, 'timing', None)"
+    prepare(place, f"p = noted('p', '0 0 1 1 *', catch_up='all')\n{text}")
     year = datetime.now(UTC).year
-    told = invoke("run-due", "p", "--since", f"{year - 2}-06-01T00:00:00Z", "--dry-run")
+    told = invoke("run-due", "p", "q", "--since", f"{year - 2}-06-01T00:00:00Z", "--dry-run")
     assert told.out.splitlines() == [
         f"p of {year - 1}-01-01 00:00 UTC: due",
         f"p of {year}-01-01 00:00 UTC: due",
     ]
+    assert "q: it has no schedule\n" in told.err
     assert place.execute("SELECT count(*) FROM pgflow.runs") == [(0,)]
 
 
@@ -229,12 +231,19 @@ def test_retry_waits_and_tries_again(place: Place, invoke: Invoke) -> None:
 
 
 def test_a_firing_of_another_scheduler_is_run_once(place: Place, invoke: Invoke) -> None:
-    """`--firing` is what exported definitions call: any instant, run once."""
+    """`--firing` is what exported definitions call: each instant runs once, others are refused."""
     prepare(place, "p = noted('p', timezone='Europe/Vienna')")
-    for expected in ("done", "had been run before"):
-        done = invoke("run-due", "--firing", "2026-03-01T13:07:00+01:00", "--", "p")
-        assert done.out == f"p of 2026-03-01 12:07 UTC: {expected}\n"
-    assert fired(place) == [datetime(2026, 3, 1, 12, 7, tzinfo=UTC)]
+    refused = invoke("run-due", "--firing", "2026-03-01T13:07:00+01:00", "p")
+    assert (refused.code, refused.out) == (2, "")
+    assert "does not fire at 2026-03-01T13:07:00+01:00: the firing before that" in refused.err
+    for hour in (13, 14):
+        assert f" of 2026-03-01T{hour}:00:00+01:00, " in refused.err
+    for words, minute in ((["--off-schedule"], "07"), ([], "00")):
+        for expected in ("done", "had been run before"):
+            instant = f"2026-03-01T13:{minute}:00+01:00"
+            done = invoke("run-due", "--firing", instant, *words, "--", "p")
+            assert done.out == f"p of 2026-03-01 12:{minute} UTC: {expected}\n"
+    assert fired(place) == [NOON, datetime(2026, 3, 1, 12, 7, tzinfo=UTC)]
 
 
 def test_export_writes_files_that_it_does_not_write_over(place: Place, invoke: Invoke) -> None:
@@ -285,4 +294,4 @@ def test_a_project_without_schedules_is_told(
     place.write("p = noted('p')\nobject.__setattr__(p.spec, 'timing', None)", PIPELINES)
     done = invoke(*command)
     assert done.code == 2
-    assert "no pipeline has a schedule ('p'). Give it one" in done.err
+    assert "pipeline 'p' has no schedule. Give it one" in done.err

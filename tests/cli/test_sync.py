@@ -165,8 +165,8 @@ def test_continue_goes_on_after_a_failure(place: Place, invoke: Invoke) -> None:
 def test_what_depends_on_a_failure_is_not_run_and_says_why(place: Place, invoke: Invoke) -> None:
     """With --continue, readers of what failed are left out, and every reason is told."""
     place.write(
-        BROKEN + 'after = pgflow.Pipeline("after", target=make("after"), mode="merge",'
-        ' source_table="warehouse.broken")\n'
+        BROKEN + 'after = pgflow.Pipeline("after", targets=[make("after"), make("history")],'
+        ' mode="merge", source_table="warehouse.broken")\n'
     )
     place.create()
     ran = invoke("sync", "after", "broken", "last", "--continue", "-j", "3")
@@ -174,9 +174,11 @@ def test_what_depends_on_a_failure_is_not_run_and_says_why(place: Place, invoke:
     assert [(row[0], row[3]) for row in ran.rows[1:]] == [
         ("broken", "failed"),
         ("after", "not"),
+        ("after", "not"),
         ("last", "success"),
     ]
     assert ran.rows[2][:5] == ["after", "warehouse.after", "merge", "not", "run"]
+    assert ran.rows[3][:5] == ["after", "warehouse.history", "merge", "not", "run"]
     assert ran.err.splitlines()[-1] == "pgflow: after was not run, because broken failed."
     told = invoke("sync", "after", "broken", "--continue", "--format", "json").json
     assert [(each["pipeline"], each["status"]) for each in told] == [
@@ -289,6 +291,9 @@ def test_a_connection_that_cannot_be_used_ends_with_3(place: Place, invoke: Invo
         "127.0.0.1:1 as me): " in refused.err
     )
     assert "hidden" not in refused.err + refused.out
+    dry = invoke("dry-run", "p")
+    assert "dry run: no run could begin, so there was nothing to roll back\n" in dry.err
+    assert "everything was rolled back" not in dry.err
 
 
 def test_words_choose_and_exclude(ready: Place, invoke: Invoke) -> None:

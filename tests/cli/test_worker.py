@@ -270,9 +270,12 @@ def test_a_firing_that_fails_is_tried_again_and_then_given_up(place: Place, invo
     place.execute("ALTER TABLE warehouse.p ADD CHECK (at <> '2026-03-01T00:00:00Z')")
     fill(place, [Firing("p", BEGIN), Firing("p", BEGIN + timedelta(days=1))])
     done = invoke("worker", "--once")
+    assert invoke("worker", "--once").code == 0  # nothing is left
     first, second = (Firing("p", BEGIN + timedelta(days=i)).text for i in (0, 1))
     assert runs(place) == [("failed", first)] * 3 + [("success", second)]
     assert "p of 2026-03-01 00:00 UTC: given up after 3 attempts" in done.err
+    assert re.search(r'constraint "p_at_check" DETAIL: +Failing row contains', done.err)
+    assert done.code == 1
     assert jobs(place) == [("failed", 3)]
 
 
@@ -395,10 +398,50 @@ def test_the_first_signal_lets_runs_end(
         until(lambda: at_the_gate(yard))
         worker.terminate()
         until(lambda: "stopping: runs have 30 s to end" in told(yard))
+        time.sleep(1.5)  # longer than a worker may be silent
         assert worker.poll() is None
     assert worker.wait(60) == 0, told(yard)
     assert [status for status, _ in runs(yard)] == ["success"]
     assert jobs(yard) == [("todo", 0)]
+    assert "its worker died" not in told(yard)
+
+
+def test_once_gives_runs_the_time_that_they_need(
+    yard: Place, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """The grace counts from a signal, not from when the queue is empty; then it does count."""
+    yard.execute(f"INSERT INTO warehouse.gates VALUES ('{BEGIN}')")
+    fill(yard, [Firing("p", BEGIN)])
+    with gate(yard):
+        worker = start("--once", "--grace", "0.1")
+        until(lambda: at_the_gate(yard))
+        time.sleep(1)
+        assert runs(yard, "status") == [("running",)]
+        worker.terminate()
+        assert worker.wait(60) == 0, told(yard)
+        assert runs(yard, "status, error_type") == [("failed", "RunCancelled")]
+    assert jobs(yard) == [("todo", 1)]
+
+
+def test_an_end_that_the_queue_does_not_take_is_told_in_a_line(
+    yard: Place, invoke: Invoke, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever took the job away, the worker says so and prints no traceback."""
+    yard.execute(
+        """
+        CREATE FUNCTION warehouse.lose() RETURNS trigger LANGUAGE plpgsql
+            SET search_path = pgflow_queue AS
+            $$ BEGIN DELETE FROM procrastinate_jobs; RETURN NEW; END $$;
+        CREATE TRIGGER lose BEFORE INSERT ON warehouse.p
+            FOR EACH ROW EXECUTE FUNCTION warehouse.lose()
+        """
+    )
+    fill(yard, [Firing("p", BEGIN)])
+    done = invoke("worker", "--once")
+    assert "p of 2026-03-01 00:00 UTC: done" in done.err
+    why = "p of 2026-03-01 00:00 UTC: its end could not be recorded: Job was not found"
+    assert why in caplog.text
+    assert "Traceback" not in done.err + caplog.text
 
 
 @pytest.mark.parametrize("signals, words, code", [(2, (), 143), (1, ("--grace", "0.1"), 0)])

@@ -49,6 +49,9 @@ def test_runs_and_rows_are_counted(world: Any) -> None:
     assert value(registry, "run_seconds_sum") > 0  # type: ignore[operator]
     assert value(registry, "runs_in_progress") == 0
     assert value(registry, "last_success_timestamp_seconds") == last
+    failed = value(registry, "last_failure_timestamp_seconds")
+    assert failed is not None
+    assert last <= failed <= time.time()
 
 
 def test_retries_are_counted(world: Any) -> None:
@@ -93,6 +96,8 @@ def test_a_run_that_could_not_begin_is_a_failed_one(world: Any) -> None:
     with pytest.raises(sa.exc.OperationalError):
         pipeline.sync(observer=MetricsObserver(registry))
     assert value(registry, "runs_total", status="failed") == 1
+    assert value(registry, "last_failure_timestamp_seconds")
+    assert value(registry, "last_success_timestamp_seconds") is None
     assert not value(registry, "runs_in_progress")
 
 

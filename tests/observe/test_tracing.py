@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -245,3 +246,25 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(MissingExtra, match=r"pip install 'pgflow\[telemetry\]'"):
         TracingObserver()
+
+
+def test_spans_that_go_nowhere_are_warned_of_once(
+    world: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any provider the first run warns; with one, global or given, none does."""
+    monkeypatch.delenv("OTEL_PYTHON_TRACER_PROVIDER", raising=False)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    pipeline = world.pipe(world.table(), mode="merge")
+    world.fill((1, "a", 1))
+    observer = TracingObserver()
+    assert not caplog.records, "a program may set its provider later"
+    pipeline.sync(observer=observer)
+    pipeline.sync(observer=observer)
+    (said,) = [each.message for each in caplog.records if each.name == "pgflow.observe"]
+    assert "no tracer provider" in said
+    caplog.clear()
+    pipeline.sync(observer=Traces().observer)
+    late = TracingObserver()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", Traces().provider)
+    pipeline.sync(observer=late)
+    assert not [each for each in caplog.records if each.name == "pgflow.observe"]

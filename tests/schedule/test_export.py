@@ -90,7 +90,7 @@ def test_names_that_become_one_are_refused(pipelines: list[pgflow.Pipeline]) -> 
 
 def test_a_project_without_schedules_is_refused(pipelines: list[pgflow.Pipeline]) -> None:
     """Nothing to export is an error that says what to write."""
-    with pytest.raises(NotScheduled, match="no pipeline has a schedule .'by hand'."):
+    with pytest.raises(NotScheduled, match="pipeline 'by hand' has no schedule."):
         definitions(pipelines[3:])
 
 
@@ -182,7 +182,10 @@ def test_airflow_gets_a_dag_for_each_schedule(
     assert (task["retries"], task["retry_delay"]) == (5, timedelta(seconds=10))
     assert task["max_retry_delay"] == timedelta(hours=1)
     assert task["cwd"] == "/elsewhere"
-    assert task["bash_command"] == f"pgflow run-due --module=sales.py --firing={END} -- report "
+    assert (
+        task["bash_command"]
+        == f"pgflow run-due --module=sales.py --firing={END} --off-schedule -- report "
+    )
     assert hourly.given["dag_id"] == "pgflow_0_x_x_x_x"
     assert hourly.given["catchup"] is False
     monkeypatch.setenv("PGFLOW_PROJECT", "/there")
@@ -199,7 +202,7 @@ def test_names_with_the_signs_of_templates_reach_airflow_as_they_are() -> None:
     line = next(line for line in text.splitlines() if "bash_command" in line)
     command = eval(line.partition("+")[2].rstrip(","))
     rendered = command.replace(END, "NOW").replace("{{ '{' }}", "{").replace("{{ '%' }}", "%")
-    assert rendered.endswith("--firing=NOW -- 'a {{ b }} %}' ")
+    assert rendered.endswith("--firing=NOW --off-schedule -- 'a {{ b }} %}' ")
     assert "{{ b" not in command
 
 
@@ -263,7 +266,7 @@ def test_prefect_gets_a_flow_for_each_schedule(
     words, directory = called[1]
     assert words == [
         "uv", "run", "pgflow", "run-due", "--module=sales.py",
-        "--firing", "2026-03-01T05:00:00+00:00", "--", "report",
+        "--firing", "2026-03-01T05:00:00+00:00", "--off-schedule", "--", "report",
     ]  # fmt: skip
     assert directory == "/elsewhere"
     assert waits[1] == [10, 20, 40, 80, 160]

@@ -216,7 +216,6 @@ def test_an_end_that_the_queue_did_not_hear_of_blocks_nothing(database: str) -> 
         )
 
     async def work() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         async with queue.opened():
             await queue.defer([Firing("p", BEGIN)])
             await pass_over()

@@ -149,7 +149,7 @@ _ROWS = [
     (b"2,\xff,2\n", r"0xff; name the file's encoding by CSV\(..., encoding=\)"),
     (b"2,\0,2\n", r"0x00\."),
     (b"2,y\n", "2 fields for 3 columns|missing data"),
-    (b"\n", "1 fields for 3 columns"),
+    (b"\n", "1 field for 3 columns"),
     (b'2,"y\n', "never closed"),
     (b'2,"y"\xff"z",2\n', "is not utf-8.*encoding="),
 ]

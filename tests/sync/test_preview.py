@@ -76,6 +76,7 @@ def test_a_preview_works_without_the_database(world: Any) -> None:
     assert "not known: " in text
     assert "secret" not in text + preview.to_json()
     assert "merge key" in text
+    assert preview.targets[0].decision("uniqueness") == "not known"
     assert "CREATE TEMPORARY TABLE" not in text, "what is guessed is not shown unasked"
     verbose = preview.render(verbose=True)
     assert verbose.index("as far as it can be told without") < verbose.index("CREATE TEMPORARY")

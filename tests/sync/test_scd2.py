@@ -149,7 +149,7 @@ def test_an_empty_source_closes_nothing(world: Any) -> None:
     world.fill((1, "a", 1))
     pipeline.sync()
     world.fill()
-    with pytest.raises(EmptySource, match="1 rows of the target would go"):
+    with pytest.raises(EmptySource, match="and 1 row of the target would go"):
         pipeline.sync()
 
 

@@ -119,7 +119,9 @@ class Pieces:
 
     def _keep(self, record: list[object], records: Records, width: int) -> None:
         if len(record) != width:
-            raise BadShape(f"has {len(record)} fields for {width} columns", 0)
+            fields = "1 field" if len(record) == 1 else f"{len(record)} fields"
+            columns = "1 column" if width == 1 else f"{width} columns"
+            raise BadShape(f"has {fields} for {columns}", 0)
         self._odd.append(record)
         self._row += 1
         self._sent += 1 + records.breaks

@@ -100,7 +100,9 @@ def airflow(given: Sequence[Definition], place: Place) -> Mapping[str, str]:
 
 
 def _task(each: Definition, place: Place) -> str:
-    words = shlex.join(place.words("run-due", f"--firing={_INSTANT}", "--", each.name))
+    # Who triggers a DAG by hand chooses any instant.
+    firing = (f"--firing={_INSTANT}", "--off-schedule")
+    words = shlex.join(place.words("run-due", *firing, "--", each.name))
     # Jinja would read what looks like its own signs in a name.
     safe = words.replace("{", "{{ '{' }}").replace("%", "{{ '%' }}").replace("#", "{{ '#' }}")
     # Airflow takes a command that ends in .sh for the name of a file; the blank makes it none.

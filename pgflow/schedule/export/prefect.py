@@ -36,7 +36,9 @@ COMMAND = [*PGFLOW, {words}]
 
 def run_firing(pipeline):
     """Run the firing of the flow's instant; what pgflow says goes to the log of the task."""
-    words = [*COMMAND, "--firing", flow_run.scheduled_start_time.isoformat(), "--", pipeline]
+    # Who runs a flow by hand chooses any instant.
+    firing = ["--firing", flow_run.scheduled_start_time.isoformat(), "--off-schedule"]
+    words = [*COMMAND, *firing, "--", pipeline]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(words, cwd=PROJECT, **pipes) as process:
         for line in process.stdout:
