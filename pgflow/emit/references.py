@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from sqlalchemy import MetaData, Table
+from sqlalchemy import MetaData, Table, event
 from sqlalchemy.exc import NoReferenceError
 
 from pgflow import idents
@@ -175,9 +176,26 @@ def remember_short(table: Table, item: ForeignKey) -> None:
             _short(table.metadata).setdefault(parts[0], owner)
 
 
+#: The tables of a MetaData that have, or had, foreign keys, by their keys. Looking for them among
+#: all tables each time costs more than the rest of a declaration, once there are a thousand.
+_referring: WeakKeyDictionary[MetaData, dict[str, None]] = WeakKeyDictionary()
+
+
+@event.listens_for(sa.ForeignKeyConstraint, "after_parent_attach")
+def _note_referring(_: sa.ForeignKeyConstraint, table: Table) -> None:
+    known = _referring.get(table.metadata)
+    if known is not None:
+        known[table.key] = None
+
+
 def referrers(table: Table) -> Iterator[sa.ForeignKeyConstraint]:
     """Yield the foreign keys of the MetaData that refer to a table."""
-    for other in [each for each in table.metadata.tables.values() if each.foreign_keys]:
+    tables = table.metadata.tables
+    known = _referring.get(table.metadata)
+    if known is None:
+        found = [key for key, each in tables.items() if each.foreign_keys]
+        known = _referring[table.metadata] = dict.fromkeys(found)
+    for other in [tables[key] for key in known if key in tables]:
         for constraint in other.foreign_key_constraints:
             if _refers_to(constraint, table):
                 yield constraint

@@ -13,6 +13,7 @@ from pgflow.emit.references import (
     check_references,
     dimensions,
     pending,
+    referrers,
     register_dimension,
     resolve_fk_reference,
 )
@@ -257,6 +258,24 @@ def test_a_plain_table_s_key_into_a_history_is_found_at_the_end():
     Table("plain", metadata, Column("code", Text, sa.ForeignKey("shop.dim.code")))
     with pytest.raises(ReferenceToHistory, match=r"^plain has a foreign key to shop\.dim \(code\)"):
         check_references(metadata)
+
+
+@pytest.mark.parametrize("how", ["text", "column", "column of its own"])
+def test_a_foreign_key_that_came_after_another_history_is_seen(how: str):
+    """Foreign keys that tables get after they were looked for once are found with the others."""
+    metadata = MetaData()
+    table("first", metadata, Unique("code"), **HISTORY)
+    dim = Table("dim", metadata, Column("code", Text, unique=True), schema="shop")
+    plain = Table("plain", metadata, Column("code", Text))
+    given = {"text": "shop.dim.code", "column": dim.c.code}
+    if how in given:
+        plain.append_constraint(sa.ForeignKeyConstraint(["code"], [given[how]]))
+    else:
+        plain.append_column(Column("other", Text, sa.ForeignKey(dim.c.code)))
+    (reference,) = referrers(dim)
+    assert reference.table is plain
+    metadata.remove(plain)
+    assert list(referrers(dim)) == []
 
 
 @pytest.mark.parametrize("history_first", [True, False])

@@ -220,7 +220,7 @@ def test_a_function_cannot_end_the_sources_transaction(world: Any, far: Any) -> 
     pipeline = world.pipe(
         world.table(), None, body=body, mode="merge", source_connection=far.engine
     )
-    with pytest.raises(UnsuitableTransaction, match="ended the run's transaction"):
+    with pytest.raises(UnsuitableTransaction, match="must not end the run's transaction"):
         pipeline.sync()
 
 
