@@ -72,6 +72,7 @@ def _steps(
         None if spec.source.unique.value else writes.collapse(spec, ("insert", "update", "stale")),
         count_skipped("stale") if _orders(spec) else None,
         writes.analyze(spec),
+        writes.price_pages(spec, ("update", "delete")),
         _update(spec, written, {**stamped, **hash_stamp(spec, "d"), **_alive(spec)}),
         writes.insert(spec, ("insert",), stamped),
         _delete(spec),

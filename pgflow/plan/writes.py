@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pgflow.plan.comparison import match
 from pgflow.plan.delta import DELTA
 from pgflow.plan.spec import SyncSpec
-from pgflow.plan.sql import Sql, join, name, names, raw, sql
+from pgflow.plan.sql import Sql, bind, join, name, names, raw, sql
 from pgflow.plan.statement import Statement
 from pgflow.plan.watermark import remember
 
@@ -30,6 +30,29 @@ def analyze(spec: SyncSpec) -> Statement:
     asked = names(["pgflow_op", *spec.keys.value])
     text = sql("ANALYZE {delta} ({asked})", delta=DELTA, asked=asked)
     return Statement("tell the planner how small the delta is", text)
+
+
+def price_pages(spec: SyncSpec, operations: Sequence[str]) -> Statement:
+    """Let the planner take pages of a target that fits the cache for as near as they are.
+
+    By default a page out of order costs it four times as much as the next one, so that it reads
+    a whole table from memory rather than look up one row in a hundred. How large the cache is,
+    `effective_cache_size` says; a quarter of it leaves room for what others read.
+
+    Args:
+        spec: What is planned.
+        operations: The operations whose rows are looked up in the target.
+    """
+    text = sql(
+        "SELECT set_config('random_page_cost', least(1.1 * current_setting('seq_page_cost')"
+        "::float8,\n       current_setting('random_page_cost')::float8)::text, true)"
+        " AS random_page_cost\n"
+        " WHERE (SELECT coalesce(sum(pg_relation_size(relid)), pg_relation_size({target}))\n"
+        "          FROM pg_partition_tree({target}))\n"
+        "       < pg_size_bytes(current_setting('effective_cache_size')) / 4",
+        target=bind(str(spec.target.relation), "target"),
+    )
+    return Statement("tell the planner of a target that fits the cache", text, when=(*operations,))
 
 
 def insert(

@@ -16,6 +16,7 @@ _SETTINGS = (
     "max_parallel_workers_per_gather",
     "client_min_messages",
     "client_connection_check_interval",
+    "random_page_cost",
 )
 
 

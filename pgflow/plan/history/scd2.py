@@ -81,6 +81,7 @@ def _steps(spec: SyncSpec, *, counting: bool = False) -> tuple[Statement, ...]:
         refuse_overlap(spec),
         None if proven else writes.collapse(spec, ("insert", "update", "correct")),
         writes.analyze(spec),
+        writes.price_pages(spec, ("update", "correct", *_DELETES)),
         _undo(spec) if deletes else None,
         _correct(spec),
         _close(spec, deletes),
