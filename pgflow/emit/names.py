@@ -12,6 +12,7 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.sql.elements import conv
 
 from pgflow import idents
+from pgflow.declare.registry import Registry
 from pgflow.errors import NameTaken
 
 _INFO = "pgflow_names"
@@ -32,13 +33,13 @@ def label(table: Table) -> str:
     return idents.qualify(table.schema, table.name)
 
 
-def relation_names(metadata: MetaData, schema: str | None) -> dict[str, str]:
-    """Return the names that tables and indexes of a schema bear, and who bears them.
-
-    The dictionary is the registry itself.
-    """
-    schemas: dict[str | None, dict[str, str]] = metadata.info.setdefault(_INFO, {})
-    return schemas.setdefault(schema, {})
+def relation_names(metadata: MetaData, schema: str | None) -> Registry[str, str]:
+    """Return the names that tables and indexes of a schema bear, and who bears them."""
+    schemas: dict[str | None, Registry[str, str]] = metadata.info.setdefault(_INFO, {})
+    found = schemas.get(schema)
+    if found is None:
+        found = schemas[schema] = Registry()
+    return found
 
 
 def holder(metadata: MetaData, schema: str | None, name: str) -> str | None:

@@ -6,7 +6,7 @@ waits on the MetaData and is put in when the table comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy.exc import NoReferenceError
 from pgflow import idents
 from pgflow.declare.expressions import validate_column_references
 from pgflow.declare.items import ForeignKey, split_reference
+from pgflow.declare.registry import Registry
 from pgflow.emit.names import label, take_constraint_name
 from pgflow.emit.state import state_of
 from pgflow.emit.uniqueness import identifies
@@ -57,16 +58,14 @@ class Pending:
     item: ForeignKey
 
 
-def dimensions(metadata: MetaData) -> dict[str, tuple[DimensionRef, ...]]:
-    """Return the registered tables by dimension name; the dictionary is the registry itself."""
-    registry: dict[str, tuple[DimensionRef, ...]] = metadata.info.setdefault(_DIMENSIONS, {})
-    return registry
+def dimensions(metadata: MetaData) -> Registry[str, tuple[DimensionRef, ...]]:
+    """Return the registered tables by dimension name."""
+    return _registry(metadata, _DIMENSIONS)
 
 
-def pending(metadata: MetaData) -> dict[str, tuple[Pending, ...]]:
-    """Return the waiting foreign keys by dimension name; the dictionary is the registry itself."""
-    registry: dict[str, tuple[Pending, ...]] = metadata.info.setdefault(_PENDING, {})
-    return registry
+def pending(metadata: MetaData) -> Registry[str, tuple[Pending, ...]]:
+    """Return the waiting foreign keys by dimension name."""
+    return _registry(metadata, _PENDING)
 
 
 def register_dimension(metadata: MetaData, name: str, ref: DimensionRef) -> None:
@@ -269,13 +268,19 @@ def refuse_history(table: Table, target: Table, columns: Sequence[str]) -> None:
     )
 
 
-def _short(metadata: MetaData) -> dict[str, str]:
-    registry: dict[str, str] = metadata.info.setdefault(_SHORT, {})
-    return registry
+def _short(metadata: MetaData) -> Registry[str, str]:
+    return _registry(metadata, _SHORT)
+
+
+def _registry(metadata: MetaData, key: str) -> Registry[str, Any]:
+    found: Registry[str, Any] | None = metadata.info.get(key)
+    if found is None:
+        found = metadata.info[key] = Registry()
+    return found
 
 
 def _targets(
-    table: Table, item: ForeignKey, known: dict[str, tuple[DimensionRef, ...]]
+    table: Table, item: ForeignKey, known: Mapping[str, tuple[DimensionRef, ...]]
 ) -> list[Any] | None:
     """Find what an item refers to: columns, or SQLAlchemy's strings; None while it must wait."""
     where = f"{item} of {label(table)}"
@@ -296,7 +301,7 @@ def _targets(
 
 def _find(
     parts: tuple[str, ...],
-    known: dict[str, tuple[DimensionRef, ...]],
+    known: Mapping[str, tuple[DimensionRef, ...]],
     reference: str,
     where: str,
 ) -> DimensionRef | None:

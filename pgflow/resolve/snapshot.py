@@ -15,7 +15,9 @@ from sqlalchemy import Column, ForeignKey, MetaData, Table
 from sqlalchemy.sql.base import ColumnCollection, ReadOnlyColumnCollection
 from sqlalchemy.types import TypeEngine
 
-#: A container, or a collection of columns, and what it held.
+from pgflow.declare.registry import Mark, Registry
+
+#: A container, a registry or a collection of columns, and what it held.
 Held: TypeAlias = tuple[Any, Any]
 _CONTAINERS = (dict, list, set)
 #: What most attributes are; nothing of theirs can change.
@@ -104,13 +106,16 @@ def _hold_info(owner: object) -> list[Held]:
     todo: list[Any] = [vars(owner).get("info", {})]
     while todo:
         found = todo.pop()
+        if isinstance(found, Registry):
+            held.append((found, found.mark()))
+            continue
         container = found if isinstance(found, _CONTAINERS) else vars(found)
         if id(container) in seen:
             continue
         seen.add(id(container))
         held.append((container, _copied(container)))
         if isinstance(container, dict):
-            # Registries hold one plain value for each table: look at their types, of which few are.
+            # There may be many values, but they are of few types.
             kinds = tuple(kind for kind in set(map(type, container.values())) if _can_change(kind))
             if kinds:
                 todo += [value for value in container.values() if isinstance(value, kinds)]
@@ -119,7 +124,7 @@ def _hold_info(owner: object) -> list[Held]:
 
 def _can_change(kind: type[Any]) -> bool:
     """Tell whether values of a type can change: containers, and dataclasses that are not frozen."""
-    if issubclass(kind, _CONTAINERS):
+    if issubclass(kind, (*_CONTAINERS, Registry)):
         return True
     parameters = getattr(kind, "__dataclass_params__", None)
     return parameters is not None and not parameters.frozen and kind.__dictoffset__ != 0
@@ -161,7 +166,9 @@ def _copied(container: Any) -> Any:
 
 
 def _refill(container: Any, content: Any) -> None:
-    if isinstance(container, dict):
+    if isinstance(content, Mark):
+        content.restore()
+    elif isinstance(container, dict):
         dict.clear(container)  # SQLAlchemy's facade of the tables refuses its own clear()
         dict.update(container, content)
     elif isinstance(container, list):

@@ -91,6 +91,8 @@ def main(what: str, *arguments: str) -> str:
         return "{:.1f} {:.1f}".format(*sync(*arguments))
     if what == "transfer":
         return "{:.1f} {:.1f}".format(*transfer(*arguments))
+    # To import them is a line of its own.
+    _ = pgflow.SimpleTable, pgflow.Pipeline
     begun = time.process_time()
     targets = tables()
     if what == "pipelines":

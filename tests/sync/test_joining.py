@@ -13,7 +13,14 @@ import pgflow
 from pgflow.errors import NullKeys, StatementFailed, TargetLocked, UnsuitableTransaction
 from pgflow.run.events import RunStarted, Silence
 
-SETTINGS = ("application_name", "row_security", "jit", "client_min_messages", "lock_timeout")
+SETTINGS = (
+    "application_name",
+    "row_security",
+    "jit",
+    "client_min_messages",
+    "lock_timeout",
+    "random_page_cost",
+)
 
 
 @pytest.fixture
