@@ -57,6 +57,7 @@ def _careful(spec: SyncSpec, carried: tuple[str, ...]) -> tuple[Statement, ...]:
         refuse_out_of_scope(spec, ("insert", "update", "correct", "late", "several")),
         refuse_early(spec),
         writes.analyze(spec),
+        writes.price_pages(spec, (*(o for o in OPERATIONS if o != "insert"), *DELETES)),
         find_reappearing(spec),
         drop_known(spec),
         refuse_far_ends(spec, ("late", "several")),
