@@ -211,6 +211,20 @@ class UnreachableDirectory(PgflowError, PermissionError):
         self.account = account
 
 
+class NotEmbedded(PgflowError):
+    """A connection shall have its embedded server started or stopped, and leads to another one.
+
+    Attributes:
+        connection: The connection as it was asked for.
+        leads_to: Where it leads, without a password.
+    """
+
+    def __init__(self, message: str, *, connection: str, leads_to: str):
+        super().__init__(message)
+        self.connection = connection
+        self.leads_to = leads_to
+
+
 # --- plugins and factories -----------------------------------------------------------
 
 

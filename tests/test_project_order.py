@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, MetaData, Text, column, s
 from sqlalchemy_declarative_extensions import View, register_view
 
 from pgflow.alembic import declare_sql
+from pgflow.connections import registry
 from pgflow.declare.lookups import Lookup
 from pgflow.declare.sources import Query, SourceTable
 from pgflow.declare.targets import Target
@@ -242,7 +243,22 @@ def test_what_a_function_reads_by_its_connection_is_not_known() -> None:
         assert limit
         return "SELECT 1 AS id, NULL AS v"
 
-    for body, known in ((asks, False), (leaves_alone, True)):
+    def opens() -> str:
+        with registry.connect() as own:
+            own.exec_driver_sql("SELECT max(id) FROM warehouse.raw")
+        return "SELECT 1 AS id, NULL AS v"
+
+    def opens_inside() -> str:
+        from sqlalchemy import create_engine as make
+
+        def ask() -> object:
+            return make("postgresql://").connect()
+
+        ask()
+        return "SELECT 1 AS id, NULL AS v"
+
+    bodies = ((asks, False), (leaves_alone, True), (opens, False), (opens_inside, False))
+    for body, known in bodies:
         target = make_table(body.__name__, metadata)
         made = Pipeline(body.__name__, target=target, mode="merge", body=body)
         assert reading(made).complete is known
@@ -310,6 +326,11 @@ def test_tables_that_foreign_keys_lead_to_come_first_if_nothing_speaks_against_i
     ]
     mutual = [child("a", "b", "SELECT 1 AS id"), child("b", "a", "SELECT 1 AS id")]
     assert names(ordered(mutual)) == ["b", "a"]
+    dotted = child("lines", "order.items", "SELECT 1 AS id, 1 AS parent, '' AS v")
+    items = Pipeline(
+        "items", target=make_table("order.items", metadata), mode="merge", source="SELECT 1 AS id"
+    )
+    assert names(ordered([dotted, items])) == ["items", "lines"]
 
 
 def test_a_long_chain_is_ordered() -> None:

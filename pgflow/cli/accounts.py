@@ -54,16 +54,22 @@ def status(result: SyncResult) -> str:
 
 def _tried(outcome: Outcome, pipeline: Pipeline) -> Iterator[TargetResult]:
     """The targets that were begun, and those that could not be."""
-    seen = outcome.seen.results
+    seen: Sequence[TargetResult] = outcome.seen.results
     error = outcome.error
     told = error.result if isinstance(error, TargetsFailed) else None
     if isinstance(told, SyncResult):
         yield from (_seen(each, seen) for each in told.targets)
         return
-    yield from seen
     if outcome.status == "running":
-        yield from (_running(run) for run in outcome.seen.open.values())
-    elif outcome.status == "failed" and isinstance(error, Exception) and not seen:
+        # It goes on meanwhile, and what is open now may end before the results are read.
+        going_on = tuple(outcome.seen.open.values())
+        seen = tuple(outcome.seen.results)
+        ended = {each.run_id for each in seen}
+        yield from (_running(run) for run in going_on if run.run_id not in ended)
+        yield from seen
+        return
+    yield from seen
+    if outcome.status == "failed" and isinstance(error, Exception) and not seen:
         yield pipeline.failure(error)
 
 

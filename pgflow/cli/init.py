@@ -33,6 +33,7 @@ VERSIONS = "migrations/versions"
 
 _EMBEDDED = """\
 # A PostgreSQL server that pgflow starts for you and that keeps its data between runs.
+# To connect to it with psql, let it run: pgflow server start.
 # For a server of your own: dsn = "postgresql://me@localhost/mydb\""""
 _GIVEN = """\
 # Secrets can stay outside: "${VARIABLE}" stands for the environment variable of that name."""

@@ -18,6 +18,7 @@ from pgflow.cli import (
     migrations,
     positions,
     scheduling,
+    server_commands,
     signals,
 )
 from pgflow.cli.command import command, run
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 history_commands.add_commands(app)
 connection_commands.add_commands(app)
+server_commands.add_commands(app)
 migrations.add_commands(app)
 positions.add_commands(app)
 contracts.add_commands(app)

@@ -73,13 +73,15 @@ class Output:
             pieces = ((printable(text, keep="\t"), style) for text, style in line)
             console.print(Text.assemble(*pieces), soft_wrap=True)
 
-    def error(self, text: str, cause: BaseException | None = None) -> None:
+    def error(
+        self, text: str, cause: BaseException | None = None, *, whose: str = "pgflow: "
+    ) -> None:
         """Write a sentence about a failure, and in debug mode the traceback before it."""
         if self.debug and cause is not None:
             from pgflow.connections.secrets import conceal
 
             self.note(conceal(_traceback(cause)))  # it quotes the lines of the user's own code
-        self.note(f"pgflow: {text}")
+        self.note(f"{whose}{text}")
         if not self.debug and cause is not None and _has_more_to_say(cause):
             self.note("  --debug shows the traceback")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from pgflow import idents
@@ -14,7 +13,6 @@ from pgflow.cli.selection import Chosen
 from pgflow.connections.dsn import is_dsn
 from pgflow.declare.body import Parameter
 from pgflow.declare.options import nearest
-from pgflow.declare.rows import FileSource
 from pgflow.errors import InvalidSource, UnknownTable
 from pgflow.factories.pipeline import Pipeline
 from pgflow.factories.simple import TableFactory
@@ -122,7 +120,6 @@ def _describe(pipeline: Pipeline) -> dict[str, Any]:
         "targets": [label(target.table) for target in spec.targets],
         "modes": [target.options.mode for target in spec.targets],
         **_described_reading(pipeline),
-        "files": _files(pipeline.spec.source),
         "schedule": spec.schedule,
         "parameters": [_spell(parameter) for parameter in parameters(pipeline)],
         "tags": list(spec.tags),
@@ -135,21 +132,26 @@ def _described_reading(pipeline: Pipeline) -> dict[str, Any]:
     try:
         found = reading(pipeline)
     except InvalidSource:  # its run says why
-        return {"reads": [], "reads_known": False}
+        return {"reads": [], "reads_known": False, "files": [], "files_known": False}
     here = {relation[0] for relation in writes(pipeline)}
     reads = [
         idents.qualify(schema, name) + ("" if where in here else f" ({_where(where)})")
         for where, schema, name in found.relations
     ]
-    return {"reads": reads, "reads_known": found.complete}
+    return {
+        "reads": reads,
+        "reads_known": found.complete,
+        "files": list(found.files.paths),
+        "files_known": found.known and not found.files.computed,
+    }
 
 
-def _files(source: object) -> list[str]:
-    """The files that a declared source reads, as they are declared."""
-    if not isinstance(source, FileSource):
-        return []
-    paths = source.path if isinstance(source.path, (list, tuple)) else [source.path]
-    return [Path(str(path)).as_posix() for path in paths]
+def _read_cell(described: dict[str, Any]) -> str:
+    """What a pipeline reads, in one cell; what is not known of it is said."""
+    left = [] if described["reads_known"] else ["?"]
+    if described["reads_known"] and not described["files_known"]:
+        left = ["(files: asked when it runs)"]
+    return ",".join([*described["reads"], *described["files"], *left])
 
 
 def _where(connection: Any) -> str:
@@ -186,7 +188,7 @@ def _pipeline_listing(described: Sequence[dict[str, Any]]) -> Listing:
             each["name"],
             ",".join(each["targets"]),
             ",".join(each["modes"]),
-            ",".join([*each["reads"], *each["files"], *([] if each["reads_known"] else ["?"])]),
+            _read_cell(each),
             each["schedule"] or "",
             ",".join(each["tags"]),
             ",".join(each["parameters"]),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pgflow.cli.failures import OK, exit_code, first_reason, sentence
+from pgflow.cli.diary import Diary, in_one_line, timed
+from pgflow.cli.failures import OK, exit_code, first_reason
 from pgflow.cli.output import Output
 from pgflow.cli.sync import watching
 from pgflow.declare.schedule import Schedule
@@ -16,7 +17,7 @@ from pgflow.factories.watched import begun_again
 from pgflow.observe.progress import LineProgress
 from pgflow.project.project import Project
 from pgflow.schedule.due import Firing, check_instant, scheduled
-from pgflow.schedule.patience import pause
+from pgflow.schedule.patience import given_up, pause
 from pgflow.schedule.turn import Turn, server_now, turn_of
 
 
@@ -63,9 +64,10 @@ def run_due_pipelines(
     if question.firing is not None and not question.off_schedule:
         for pipeline, schedule in due:
             check_instant(pipeline.name, schedule, question.firing)
+    diary = Diary(output)
     for each in (p for p in chosen if p.spec.timing is None and question.names):
-        output.note(f"{each.name}: it has no schedule")
-    with watching(output) as progress:
+        diary.tell(f"{each.name}: it has no schedule")
+    with watching(output, timed) as progress, diary.of("pgflow.observe"):
         for pipeline, schedule in due:
             try:
                 turn = _turn(pipeline, schedule, question)
@@ -73,11 +75,11 @@ def run_due_pipelines(
                 codes.append(_failed(output, pipeline.name, error))
                 continue
             if dry_run:
-                _show(output, turn)
+                _show(output, diary, turn)
             elif turn.firings:
-                codes.append(_run(output, turn, schedule, progress, again=again))
+                codes.append(_Round(output, diary, turn, schedule, progress, again).run())
             else:
-                output.note(f"{pipeline.name}: {turn.why}")
+                diary.tell(f"{pipeline.name}: {turn.why}")
     return first_reason(codes)
 
 
@@ -88,65 +90,62 @@ def _turn(pipeline: Pipeline, schedule: Schedule, question: Question) -> Turn:
     return turn_of(pipeline, schedule, since=question.since, now=now)
 
 
-def _run(
-    output: Output, turn: Turn, schedule: Schedule, progress: LineProgress, *, again: bool
-) -> int:
-    """Run firings in order; after one that failed for good, those after it wait."""
-    tried = 0
+@dataclass(frozen=True)
+class _Round:
+    """What is due of one pipeline, as it is run; its lines are those of a worker."""
 
-    def more(error: Exception) -> bool:
-        return again and pause(schedule, error, tried) is not None
+    output: Output
+    diary: Diary
+    turn: Turn
+    schedule: Schedule
+    progress: LineProgress
+    again: bool
 
-    for firing in turn.firings:
+    def run(self) -> int:
+        """Run firings in order; after one that failed for good, those after it wait."""
+        codes = (self._settle(firing) for firing in self.turn.firings)
+        return next((code for code in codes if code != OK), OK)
+
+    def _settle(self, firing: Firing) -> int:
         tried = 0
-        error = _fire(output, turn.pipeline, firing, progress, more)
-        while again and error is not None:
-            seconds = pause(schedule, error, tried)
-            if seconds is None:
-                break
-            output.error(_told(str(firing), firing.pipeline, error), error)
-            output.note(f"{firing}: again in {seconds:g} s")
-            time.sleep(seconds)
+        while (error := self._fire(firing, tried)) is not None:
+            code = _failed(self.output, str(firing), error, firing.pipeline)
+            seconds = self._pause(error, tried)
             tried += 1
-            error = _fire(output, turn.pipeline, firing, progress, more)
-        if error is not None:
-            return _failed(output, str(firing), error, firing.pipeline)
-    return OK
+            if seconds is None:
+                if self.again:
+                    self.diary.tell(f"{firing}: {given_up(tried)}")
+                return code
+            self.diary.tell(f"{firing}: again in {seconds:g} s")
+            time.sleep(seconds)
+        return OK
+
+    def _pause(self, error: Exception, tried: int) -> float | None:
+        return pause(self.schedule, error, tried) if self.again else None
+
+    def _fire(self, firing: Firing, tried: int) -> Exception | None:
+        self.diary.tell(f"{firing}: begins" + (f", attempt {tried + 1}" if tried else ""))
+        try:
+            with begun_again(lambda error: self._pause(error, tried) is not None):
+                result = self.turn.pipeline.sync(firing=firing.instant, observer=self.progress)
+        except Exception as error:
+            return error
+        settled = all("settled_by" in each.details for each in result.targets)
+        self.output.line(timed(f"{firing}: {'had been run before' if settled else 'done'}"))
+        return None
 
 
-def _fire(
-    output: Output,
-    pipeline: Pipeline,
-    firing: Firing,
-    progress: LineProgress,
-    more: Callable[[Exception], bool],
-) -> Exception | None:
-    output.note(f"{firing}: begins")
-    try:
-        with begun_again(more):
-            result = pipeline.sync(firing=firing.instant, observer=progress)
-    except Exception as error:
-        return error
-    settled = all("settled_by" in each.details for each in result.targets)
-    output.line(f"{firing}: {'had been run before' if settled else 'done'}")
-    return None
-
-
-def _show(output: Output, turn: Turn) -> None:
+def _show(output: Output, diary: Diary, turn: Turn) -> None:
     for firing in turn.firings:
         output.line(f"{firing}: due")
     if not turn.firings:
-        output.note(f"{turn.pipeline.name}: {turn.why}")
+        diary.tell(f"{turn.pipeline.name}: {turn.why}")
 
 
 def _failed(output: Output, name: str, error: Exception, pipeline: str | None = None) -> int:
-    output.error(_told(name, pipeline or name, error), error)
-    return exit_code(error)
-
-
-def _told(name: str, pipeline: str, error: Exception) -> str:
-    """Put a name before an error, which may begin with the pipeline's."""
-    text = sentence(error)
-    for own in (f"{pipeline}: ", f"pipeline {pipeline!r}: "):
+    """Tell of an error after a name; the error may begin with the pipeline's."""
+    text = in_one_line(error)
+    for own in (f"{pipeline or name}: ", f"pipeline {pipeline or name!r}: "):
         text = text.removeprefix(own)
-    return f"{name}: {text}"
+    output.error(f"{name}: failed: {text}", error, whose=timed(""))
+    return exit_code(error)

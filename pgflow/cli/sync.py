@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,20 +74,21 @@ def sync_pipelines(output: Output, order: Order, *, as_json: bool) -> int:
 
 
 @contextmanager
-def watching(output: Output) -> Iterator[LineProgress]:
+def watching(output: Output, mark: Callable[[str], str] = str) -> Iterator[LineProgress]:
     """Show the progress of runs: live on a terminal, else in plain lines.
 
     Args:
         output: Where to.
+        mark: What becomes of a line before it is written.
 
     Yields:
         The observer to give to `sync()`.
     """
     console = output.console
     if console is None:
-        yield LineProgress(output.note)
+        yield LineProgress(lambda line: output.note(mark(line)))
         return
-    with TerminalProgress(console) as progress:
+    with TerminalProgress(console, mark=mark) as progress:
         yield progress
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 import psycopg
 
 from pgflow.cli import signals
-from pgflow.cli.failures import FAILED, OK, sentence
+from pgflow.cli.diary import Diary, in_one_line
+from pgflow.cli.failures import FAILED, OK
 from pgflow.cli.output import Output
 from pgflow.connections.registry import describe, driver_arguments, engine
 from pgflow.errors import WrongDriver
@@ -109,7 +107,7 @@ def run_worker(
         weeks ends well all the same.
     """
     project = Project.load(modules or None)
-    queue, diary = posting.queue, _Diary(output)
+    queue, diary = posting.queue, Diary(output)
     worker = Worker(
         project.on_schedule,
         queue,
@@ -119,7 +117,7 @@ def run_worker(
         once=once,
         tell=diary.tell,
         observer=partial(LineProgress, diary.tell),
-        say=sentence,
+        say=in_one_line,
     )
     posting.reach()
     queue.check()
@@ -129,39 +127,10 @@ def run_worker(
     return FAILED if once and code == OK and worker.failed else code
 
 
-class _Diary(logging.Handler):
-    """Writes lines with their time, as a worker's output is read days later."""
-
-    def __init__(self, output: Output) -> None:
-        super().__init__(logging.WARNING)
-        self._output = output
-
-    def tell(self, text: str) -> None:
-        """Write a line, after the local time with its distance from UTC."""
-        self._output.note(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write what a logger says."""
-        self.tell(self.format(record))
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Write also what a logger says, unless the project has said where that goes."""
-        logger = logging.getLogger(name)
-        if logger.hasHandlers():
-            yield
-            return
-        logger.addHandler(self)
-        try:
-            yield
-        finally:
-            logger.removeHandler(self)
-
-
 class _Shift:
     """A worker at work, with the signals that end it."""
 
-    def __init__(self, diary: _Diary, worker: Worker, grace: float) -> None:
+    def __init__(self, diary: Diary, worker: Worker, grace: float) -> None:
         self._diary = diary
         self._worker = worker
         self._grace = grace

@@ -18,6 +18,9 @@ from pgflow.errors import MalformedDsn
 #: What pgflow speaks to PostgreSQL with.
 DRIVER = "postgresql+psycopg"
 
+#: What a URL begins with that names a server of pgflow's own.
+EMBEDDED = "embedded"
+
 #: Connection parameters that are secret and have no place of their own in a URL.
 _SECRETS = frozenset({"sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
 
@@ -92,6 +95,30 @@ def read_dsn(dsn: str | URL, origin: str = "the given url") -> Target:
     if several_hosts:
         return _target(_from_libpq(f"postgresql://{rest}", origin))
     return _target(_checked(_url(f"{DRIVER}://{rest}", origin), origin))
+
+
+def read_embedded(url: URL, origin: str) -> tuple[str, str | None] | None:
+    """Read which embedded server a URL names, and which of its databases.
+
+    Args:
+        url: Any URL.
+        origin: Where it came from, for errors.
+
+    Returns:
+        The server's name, and the database's if the URL has one; None for another database's URL.
+
+    Raises:
+        MalformedDsn: It names an embedded server in another form than `embedded://name/database`.
+    """
+    if url.drivername != EMBEDDED:
+        return None
+    if not url.host or url.username or url.port or url.query:
+        raise MalformedDsn(
+            f"The connection string from {origin} is not of the form embedded://name or "
+            "embedded://name/database. Leave user, port and options out.",
+            origin=origin,
+        )
+    return url.host, url.database or None
 
 
 def _is_postgres(url: URL) -> bool:

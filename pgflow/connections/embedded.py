@@ -27,6 +27,7 @@ from pgflow.connections.cluster import Cluster
 from pgflow.connections.holders import Holders, locked
 from pgflow.connections.postmaster import PORT, SUPERUSER, Postmaster
 from pgflow.connections.process import Process
+from pgflow.connections.server_state import ServerState
 from pgflow.errors import EmbeddedServerFailed, InvalidServerName
 
 #: Where root's servers live when their account may not enter root's own data directory.
@@ -76,6 +77,18 @@ class EmbeddedServer:
     def running(self) -> bool:
         """Whether the server runs, whoever started it."""
         return self._server() is not None
+
+    def state(self) -> ServerState:
+        """Look how the server stands; one that is just starting or stopping is waited for.
+
+        Raises:
+            EmbeddedServerFailed: It belongs to another user.
+        """
+        data = self.place / "data"
+        if not self.directory.exists():
+            return ServerState.of(data, Holders())
+        with self._locked():
+            return ServerState.of(data, Holders.read(self._holders))
 
     @property
     def place(self) -> Path:
@@ -169,8 +182,7 @@ class EmbeddedServer:
             raise EmbeddedServerFailed(
                 f"The embedded server {self.name!r} is not running. Start it first."
             )
-        own = find_binaries().program("psql")
-        psql = "psql" if shutil.which("psql") or not own.exists() else str(own)
+        psql = "psql" if shutil.which("psql") else _own_psql()
         host = str(server.socket_directory)
         return shlex.join([psql, "-h", host, "-p", str(PORT), "-U", SUPERUSER, "-d", database])
 
@@ -235,6 +247,12 @@ class EmbeddedServer:
         place = SYSTEM_DIRECTORY / f"{self.name}-{secrets.token_hex(4)}"
         (self.directory / "location").write_text(str(place))
         return place
+
+
+def _own_psql() -> str:
+    """Return the psql that came with the server programs; not all of them bring one."""
+    own = find_binaries().program("psql")
+    return str(own) if own.exists() else "psql"
 
 
 def _owner(place: Path) -> Account:

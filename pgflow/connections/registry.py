@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from pgflow.connections.dsn import Target, is_dsn, read_dsn
+from pgflow.connections.dsn import Target, is_dsn, read_dsn, read_embedded
 
 # Whoever asks for an engine may ask here where it leads.
 from pgflow.connections.places import Description as Description
@@ -21,7 +21,7 @@ from pgflow.connections.places import describe as describe
 from pgflow.connections.places import describe_open as describe_open
 from pgflow.connections.places import known_as, tell_place
 from pgflow.connections.settings import find_entry, search_further
-from pgflow.errors import BadCredentials, MalformedDsn, NotAConnection, UnknownConnection
+from pgflow.errors import BadCredentials, NotAConnection, UnknownConnection
 
 #: What names a database: a connection's name, a connection string, a URL or an engine.
 Connectable: TypeAlias = str | URL | Engine
@@ -35,8 +35,6 @@ _POOL_SIZE = 5
 #: Transaction poolers hand statements of one client to several servers, so none is prepared.
 #: The application's name is a fallback: a DSN, a service file or PGAPPNAME may name another.
 _CONNECT_ARGS = {"prepare_threshold": None, "fallback_application_name": "pgflow"}
-
-_EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True)
@@ -254,20 +252,15 @@ def _refuse_credentials(credentials: Credentials | None) -> None:
 
 def _resolve(target: Target, origin: str) -> Target:
     """Start the embedded server that a DSN names; other targets are what they are."""
-    url = target.url
-    if url.drivername != _EMBEDDED:
+    found = read_embedded(target.url, origin)
+    if found is None:
         return target
-    if not url.host or url.username or url.port or url.query:
-        raise MalformedDsn(
-            f"The connection string from {origin} is not of the form embedded://name or "
-            "embedded://name/database. Leave user, port and options out.",
-            origin=origin,
-        )
     # Most processes never use it, and it needs modules that only POSIX has.
     from pgflow.connections.embedded import EmbeddedServer
 
-    server = EmbeddedServer(url.host)
-    return Target(server.url(url.database) if url.database else server.url())
+    name, database = found
+    server = EmbeddedServer(name)
+    return Target(server.url(database) if database else server.url())
 
 
 def _known(found: Engine, name: str | None) -> Engine:

@@ -20,7 +20,8 @@ from pgflow.factories.sync_target import SyncTarget
 from pgflow.run.events import Observer
 from pgflow.run.job import Job
 from pgflow.run.recovery import contact
-from pgflow.run.recovery.cancellation import cancellable
+from pgflow.run.recovery.cancellation import Cancellation, cancellable
+from pgflow.run.rehearsal import Rehearsal
 from pgflow.run.result import TargetResult
 from pgflow.run.runner import Run, run_alone
 from pgflow.run.session import Session
@@ -55,11 +56,13 @@ class FanOut:
     _parts: Mapping[int, Part] = field(default_factory=dict, init=False)
     _stack: ExitStack = field(default_factory=ExitStack, init=False)
     _held: tuple[Share, Connection] | None = field(default=None, init=False)
+    _rehearsal: Rehearsal | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._parts = parts(
-            self.targets, self.values, dry_run=self.dry_run, lasting=self.joined is None
-        )
+        lasting = self.joined is None and not self.dry_run
+        self._parts = parts(self.targets, self.values, lasting=lasting)
+        if self.dry_run and self.joined is not None:
+            self._rehearse(self.joined)
 
     def __enter__(self) -> FanOut:
         return self
@@ -87,12 +90,20 @@ class FanOut:
         Raises:
             PgflowError: It failed; everything was rolled back, and the history says so.
         """
-        target, part = self.targets[place], self._parts.get(place)
+        part = self._parts.get(place)
+        try:
+            return self._run(place, part)
+        except BaseException:
+            if part is not None:
+                part.share.failed.add(place)
+            raise
+
+    def _run(self, place: int, part: Part | None) -> TargetResult:
+        target = self.targets[place]
         job = replace(target.job(self.values), firing=self.firing)
         reading = Reading() if part is None else part
         if self.joined is not None:
-            at, observer = self.effective_at, self.observer
-            return Run(job, self.joined, observer, at, self.dry_run, reading=reading).joined()
+            return self._on(self.joined, job, reading).joined()
         if self._held is not None and (part is None or part.share is not self._held[0]):
             self._release()
         if part is not None and part.share.jobs:
@@ -111,26 +122,44 @@ class FanOut:
     def _on_held(self, job: Job, engine: Engine, part: Part) -> TargetResult:
         with cancellable() as cancellation:
             connection = self._hold(part.share, engine, cancellation.pause)
-            run = Run(
-                job,
-                connection,
-                self.observer,
-                self.effective_at,
-                self.dry_run,
-                cancellation=cancellation,
-                reading=part,
-            )
+            run = self._on(connection, job, part, cancellation)
             try:
                 return run.alone()
             finally:
                 # What a function has done to its connection is not for the next target.
                 used = part.share.connected and not part.share.kept
-                if used or not _is_sound(connection):
+                if used or not self._is_sound(connection):
                     self._release()
+
+    def _on(
+        self,
+        connection: Connection,
+        job: Job,
+        reading: Reading,
+        cancellation: Cancellation | None = None,
+    ) -> Run:
+        return Run(
+            job,
+            connection,
+            self.observer,
+            self.effective_at,
+            self.dry_run,
+            cancellation=Cancellation() if cancellation is None else cancellation,
+            reading=reading,
+            rehearsal=self._rehearsal,
+        )
+
+    def _rehearse(self, connection: Connection) -> None:
+        """Let one transaction hold all targets on this connection, which are rolled back."""
+        self._rehearsal = Rehearsal(connection, joined=self.joined is not None)
+        for part in self._parts.values():
+            part.share.save = self._rehearsal.save
 
     def _hold(self, share: Share, engine: Engine, pause: Callable[[float], object]) -> Connection:
         if self._held is None:
             self._held = share, self._stack.enter_context(contact.first(engine, pause))
+            if self.dry_run:
+                self._rehearse(self._held[1])
         return self._held[1]
 
     def _release(self) -> None:
@@ -147,12 +176,14 @@ class FanOut:
         names = [name for share in shares.values() for name in share.names]
         for share in shares.values():
             share.clear()
-        if not names or not _is_sound(connection, joined=self.joined is not None):
-            return
+        rehearsal, self._rehearsal = self._rehearsal, None
         try:
-            begin = connection.begin if self.joined is None else connection.begin_nested
-            with begin():
-                forget(Session(connection), names)
+            if rehearsal is not None:
+                rehearsal.end()
+            elif names and self._is_sound(connection):
+                begin = connection.begin if self.joined is None else connection.begin_nested
+                with begin():
+                    forget(Session(connection), names)
         except (PgflowError, DBAPIError, psycopg.Error) as error:
             _log.debug("what was kept could not be dropped: %s", error)
             self._give_up(connection)
@@ -165,15 +196,16 @@ class FanOut:
         if self.joined is None:
             connection.invalidate()
 
-
-def _is_sound(connection: Connection, *, joined: bool = False) -> bool:
-    """Whether a connection can be worked with: nothing on it is lost, or left half done."""
-    if connection.closed or connection.invalidated:
-        return False
-    driver = connection.connection.driver_connection
-    wanted = TransactionStatus.INTRANS if joined else TransactionStatus.IDLE
-    return (
-        isinstance(driver, psycopg.Connection)
-        and not driver.closed
-        and driver.info.transaction_status == wanted
-    )
+    def _is_sound(self, connection: Connection) -> bool:
+        """Whether a connection can be worked with: nothing on it is lost, or left half done."""
+        if connection.closed or connection.invalidated:
+            return False
+        driver = connection.connection.driver_connection
+        rehearsed = self._rehearsal is not None and self._rehearsal.goes_on
+        inside = rehearsed or self.joined is not None
+        wanted = TransactionStatus.INTRANS if inside else TransactionStatus.IDLE
+        return (
+            isinstance(driver, psycopg.Connection)
+            and not driver.closed
+            and driver.info.transaction_status == wanted
+        )

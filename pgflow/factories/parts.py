@@ -11,7 +11,6 @@ from pgflow.factories.sync_target import SyncTarget
 from pgflow.run.job import Job
 from pgflow.run.sharing.part import Part, Share
 
-_DRY = "a dry run rolls back each target, and what it has read with it"
 _INCREMENTAL = "the target goes on from a position of its own"
 _OTHER_PATH = "the target has another force_path="
 _NEIGHBOUR = "no target beside this one is on the same connection"
@@ -31,7 +30,6 @@ def parts(
     targets: Sequence[SyncTarget],
     values: Mapping[str, object],
     *,
-    dry_run: bool = False,
     lasting: bool = True,
 ) -> dict[int, Part]:
     """Give each target its part; a single target needs none.
@@ -42,7 +40,6 @@ def parts(
     Args:
         targets: The targets in order.
         values: The run parameters.
-        dry_run: Whether everything is rolled back.
         lasting: Whether each target has a transaction of its own.
 
     Returns:
@@ -52,7 +49,7 @@ def parts(
         return {}
     found: dict[int, Part] = {}
     for group in _groups([_member(place, each, values) for place, each in enumerate(targets)]):
-        share = _share(targets[0], group, dry_run, lasting)
+        share = _share(targets[0], group, lasting)
         found.update({member.place: Part(share, member.place) for member in group})
     return found
 
@@ -75,7 +72,7 @@ def _groups(members: Sequence[_Member]) -> list[list[_Member]]:
     return found
 
 
-def _share(target: SyncTarget, group: Sequence[_Member], dry_run: bool, lasting: bool) -> Share:
+def _share(target: SyncTarget, group: Sequence[_Member], lasting: bool) -> Share:
     body = target.spec.body
     jobs: dict[int, Job] = {}
     refused: dict[int, str] = {}
@@ -83,8 +80,6 @@ def _share(target: SyncTarget, group: Sequence[_Member], dry_run: bool, lasting:
         why = ""
         if member.job is None or len(group) == 1:
             why = _NEIGHBOUR
-        elif dry_run:
-            why = _DRY
         elif member.job.draft.watermark is not None:
             why = _INCREMENTAL
         elif jobs and _path(next(iter(jobs.values()))) != _path(member.job):

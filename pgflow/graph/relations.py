@@ -16,6 +16,7 @@ from pgflow.graph.resolution import Path, Schema
 from pgflow.project.contents import path
 from pgflow.project.project import Project
 from pgflow.project.reading import Relation, writes
+from pgflow.project.view_columns import Columns, view_columns
 from pgflow.project.views import declared_views
 
 
@@ -33,6 +34,10 @@ class Relations:
         self._where: dict[str, tuple[Any, Path]] = {}
         self.tables = _declared(project)
         self.views = {_path(*view): below for view, below in _views(project).items()}
+        columns: Columns = {
+            own: [c.name for c in table.columns] for own, table in self.tables.items()
+        }
+        self._view_columns = view_columns(project.metadatas, columns)
         self._written = {relation[0]: set[Path]() for p in _all(project) for relation in writes(p)}
         self._homes: dict[int, set[Any]] = {}
         for pipeline in _all(project):
@@ -80,12 +85,18 @@ class Relations:
         return self._builder.node(node)
 
     def schema(self, where: Any) -> Schema:
-        """Return the columns of the declared tables that are surely behind a connection."""
-        return {
+        """Return the columns of what is declared and surely behind a connection."""
+        tables = {
             own: [column.name for column in table.columns]
             for own, table in self.tables.items()
             if self._is_declared(where, own)
         }
+        views = {
+            _path(*own): columns
+            for own, columns in self._view_columns.items()
+            if self._kind(where, _path(*own)) == "view"
+        }
+        return {**views, **tables}
 
     def _kind(self, where: Any, own: Path) -> NodeKind:
         if own in self.views and where in {*self._written, "default"}:

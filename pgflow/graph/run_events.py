@@ -23,6 +23,7 @@ from pgflow.run.result import TargetResult
 _log = logging.getLogger("pgflow.observe")
 
 _ERROR = "1-0-1/ErrorMessageRunFacet"
+_NOMINAL = "1-0-1/NominalTimeRunFacet"
 _STATISTICS = "1-0-2/OutputStatisticsOutputDatasetFacet"
 
 #: The counts that are rows written into the target.
@@ -88,6 +89,8 @@ class LineageObserver(Silence):
         if len(outputs) > 1:  # tables of one name in several databases
             outputs = [each for each in outputs if _is_in(each, run.where)]
         facets: dict[str, Any] = {}
+        if run.firing is not None:
+            facets["nominalTime"] = facet(_NOMINAL, nominalStartTime=instant(run.firing))
         if result is not None and result.error is not None:
             said = {"message": str(result.error), "programmingLanguage": "PYTHON"}
             facets["errorMessage"] = facet(_ERROR, **said)

@@ -159,6 +159,6 @@ class _Drawing:
             )
         elif found.asks:
             self._builder.note(
-                f"pipeline {pipeline.name!r}: not known what its function reads by its connection."
+                f"pipeline {pipeline.name!r}: not known what its function reads by a connection."
             )
         return found.relations

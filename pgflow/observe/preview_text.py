@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -21,6 +23,12 @@ HINT: Line = ((f"{_INDENT}-v (verbose=True) shows every decision and statement",
 
 #: Says of a target that the same is in the way as at one before it.
 _AGAIN: Line = ((f"{_INDENT}not known: for the same reason", "yellow"),)
+
+#: Columns that a line of a compact preview has for a sentence.
+_WIDTH = 100
+
+#: Where a sentence ends, and the next one says what to do.
+_SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 
 _BOLD, _DIM, _CAREFUL, _BAD, _GOOD = "bold", "dim", "yellow", "bold red", "green"
 
@@ -78,12 +86,40 @@ def compact_lines(preview: Preview) -> Iterator[Line]:
     """
     told: set[str] = set()
     for target in preview.targets:
-        yield ((_INDENT, ""), *summary(target))
+        yield ((_INDENT, ""), *summary(target, _part(target, preview.targets)))
         again = bool(target.problem) and target.problem in told and not target.refused
-        found = [*_cautions(target), *([_AGAIN] if again else _obstacles(target))]
+        obstacles = [_refusal(target)] if target.refused else _obstacles(target)
+        found = [*_cautions(target), *([_AGAIN] if again else obstacles)]
         yield from (((_INDENT, ""), *line) for line in found)
         told.add(target.problem)
     yield from (_plain(f"{_INDENT}{line}") for line in _readings(preview.targets))
+
+
+def _part(target: TargetPreview, targets: Sequence[TargetPreview]) -> str:
+    """Say which part of its table a target is, and on which connection if another one has it too.
+
+    Args:
+        target: One of the targets.
+        targets: All of the pipeline.
+
+    Returns:
+        What tells it apart; empty if it is the only one, and a whole table.
+    """
+    scope = target.decision("scope")
+    found = [f"scope={' '.join(str(scope).split())}"] if scope else []
+    same = [each for each in targets if each.target == target.target]
+    if len({each.place for each in same}) > 1:
+        found.append(f"connection={target.place.name or target.connection}")
+    return "  ".join(found)
+
+
+def _refusal(target: TargetPreview) -> Line:
+    """Say in one line why a target would be refused: its first sentence, as far as it fits."""
+    first = target.problem.partition("\n")[0]
+    told = first.rpartition(f" -> {target.target}: ")[2]
+    told = _SENTENCE.split(told, maxsplit=1)[0]
+    short = textwrap.shorten(told, _WIDTH - len(f"{_INDENT * 2}refused: "), placeholder=" ...")
+    return ((f"{_INDENT}refused: {short}", _BAD),)
 
 
 def _head(preview: Preview) -> Iterator[Line]:
@@ -94,15 +130,21 @@ def _head(preview: Preview) -> Iterator[Line]:
         yield _plain(f"{_INDENT}with " + ", ".join(f"{k}={v}" for k, v in preview.parameters))
 
 
-def summary(target: TargetPreview) -> Line:
-    """Write what is most important of a target in one line."""
+def summary(target: TargetPreview, part: str = "") -> Line:
+    """Write what is most important of a target in one line.
+
+    Args:
+        target: The target.
+        part: What tells it apart from others of the same name.
+    """
     mark, style = ("✗", _BAD) if target.refused else ("✓", _GOOD)
     if target.problem and not target.refused:
         mark, style = "?", _CAREFUL
     keys = target.decision("merge key")
     named = f"({', '.join(keys)})" if keys else "—"
     path = target.decision("path") or ""
-    return ((mark, style), (f" {target.target}  mode={target.mode}  keys={named}  path={path}", ""))
+    about = [target.target, *([part] if part else []), f"mode={target.mode}", f"keys={named}"]
+    return ((mark, style), (f" {'  '.join(about)}  path={path}", ""))
 
 
 def _readings(targets: Sequence[TargetPreview]) -> Iterator[str]:
@@ -112,7 +154,9 @@ def _readings(targets: Sequence[TargetPreview]) -> Iterator[str]:
         reading = dict(target.decisions).get("reading")
         if reading is not None:
             once = reading.value if reading.value.startswith("once") else ""
-            groups.setdefault((once, reading.reason), []).append(target.target)
+            part = _part(target, targets)
+            name = f"{target.target} ({part})" if part else target.target
+            groups.setdefault((once, reading.reason), []).append(name)
     for (once, why), names in groups.items():
         if len(names) == len(targets):
             yield f"the source is read {once or f'by each target, because {why}'}"

@@ -15,6 +15,7 @@ from pgflow.observe.listing import printable
 from pgflow.observe.report import counts_text
 from pgflow.plan.statement import Statement
 from pgflow.run.events import RunStarted, Silence, Transferred
+from pgflow.run.failures import reason
 from pgflow.run.result import TargetResult
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class LineProgress(Silence):
 
     def retrying(self, run: RunStarted, error: Exception, attempt: int, delay: float) -> None:
         """Say why the run starts again."""
-        reason = str(error).partition("\n")[0]
-        self._say(f"{title(run)}: attempt {attempt} in {delay:.1f} s, because {reason}")
+        why = reason(error).partition("\n")[0]
+        self._say(f"{title(run)}: attempt {attempt} in {delay:.1f} s, because {why}")
 
     def finished(self, run: RunStarted, result: TargetResult) -> None:
         """Say how the run ended."""
@@ -76,12 +77,19 @@ class TerminalProgress(LineProgress):
     Args:
         console: A rich console on a terminal.
         patience: Seconds until a live line is shown.
+        mark: What becomes of a line before it is written; live ones stay as they are.
     """
 
-    def __init__(self, console: Console, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        console: Console,
+        patience: float = PATIENCE,
+        *,
+        mark: Callable[[str], str] = str,
+    ) -> None:
         # Lines are not broken here: the terminal does that, so that they can be copied whole.
         show = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        super().__init__(show)
+        super().__init__(lambda line: show(mark(line)))
         self._console = console
         self._patience = patience
         self._going_on: dict[UUID, _Live] = {}
@@ -222,7 +230,7 @@ class LogProgress(Silence):
             **_told(result.error),
         }
         level = logging.INFO if result.status == "success" else logging.ERROR
-        detail = f": {result.error}" if str(result.error or "") else ""
+        detail = f": {result.reason}" if result.reason else ""
         self._tell(level, "finished", run, "%s%s", outcome(result), detail, **said)
         for warning in result.warnings:
             self._tell(logging.WARNING, "warning", run, "%s", warning, warning=warning)
@@ -235,7 +243,7 @@ class LogProgress(Silence):
             "%s -> %s: could not begin: %s",
             pipeline,
             result.target,
-            result.error,
+            result.reason,
             extra={"event": "refused", **names, **said},
         )
 
@@ -265,7 +273,7 @@ def _told(error: BaseException | None) -> dict[str, object]:
     """What records and others say of an error."""
     if error is None:
         return {}
-    return {"error_type": type(error).__name__, "error": str(error)}
+    return {"error_type": type(error).__name__, "error": reason(error)}
 
 
 def title(run: RunStarted) -> str:

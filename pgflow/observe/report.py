@@ -66,19 +66,22 @@ def histories_listing(found: Histories, *, where: bool = True) -> Listing:
         The listing; instants in UTC.
     """
     shown = _shown(entry for _, entry in found.entries)
-    marked = any(_mark(entry) for _, entry in found.entries)
+    # What few runs have is shown where any has it.
+    tellers = {"scope": _scope, "watermark": _mark}
+    marks = tuple(n for n, tell in tellers.items() if any(tell(e) for _, e in found.entries))
     named = ("connection",) if where else ()
-    mark = ("watermark",) if marked else ()
     headings = (
         *("started", *named, "pipeline", "target", "mode", "status"),
-        *(*shown, "seconds", *mark, "run", "error"),
+        *(*shown, "seconds", *marks, "run", "error"),
     )
     rows = tuple(
-        _history_row(entry, shown, (label,) if where else (), (_mark(entry),) if marked else ())
+        _history_row(
+            entry, shown, (label,) if where else (), tuple(tellers[n](entry) for n in marks)
+        )
         for label, entry in found.entries
     )
     faint = _FAINT | {"error"}
-    below = (*mark, *_BELOW)
+    below = (*reversed(marks), *_BELOW)
     return Listing(headings, rows, _NUMERIC, faint, _MINOR, below, frozenset({"error"}))
 
 
@@ -126,6 +129,11 @@ def _result_rows(result: SyncResult, shown: Sequence[str]) -> list[tuple[str, ..
     return [_target_row(result.pipeline, target, shown) for target in result.targets]
 
 
+def _scope(entry: HistoryEntry) -> str:
+    """The part of the target that a run was limited to, on one line."""
+    return " ".join((entry.scope or "").split())
+
+
 def _mark(entry: HistoryEntry) -> str:
     """How far a run has read; of a backfill's step the range, as all of them look alike."""
     step = (entry.details or {}).get("backfill")
@@ -135,12 +143,12 @@ def _mark(entry: HistoryEntry) -> str:
 
 
 def _history_row(
-    entry: HistoryEntry, shown: Sequence[str], where: tuple[str, ...], mark: tuple[str, ...]
+    entry: HistoryEntry, shown: Sequence[str], where: tuple[str, ...], marks: tuple[str, ...]
 ) -> tuple[str, ...]:
     done = entry if entry.status == "success" else None
     row = _row(entry.pipeline, entry.target, entry.mode, entry.status, done, entry.seconds, shown)
     run = str(entry.run_id)[:_RUN_DIGITS]
-    return (instant(entry.started_at), *where, *row, *mark, run, entry.error or "")
+    return (instant(entry.started_at), *where, *row, *marks, run, entry.error or "")
 
 
 def _fact(value: object) -> str:

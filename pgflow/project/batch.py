@@ -70,9 +70,10 @@ class Recorder(Silence):
 
     def finished(self, run: RunStarted, result: TargetResult) -> None:
         """Remember how it ended."""
+        # In this order, as another thread may look: no run is in neither of them.
+        self.results.append(result)
         if not isinstance(result.error, (KeyboardInterrupt, RunCancelled)):
             self.open.pop(run.run_id, None)
-        self.results.append(result)
 
 
 @dataclass

@@ -139,12 +139,14 @@ class _Crew:
             self._start(number)
 
     def _start(self, number: int) -> None:
-        outcome = self._board.begin(number)
         context = contextvars.copy_context()
+        name = f"pgflow {self._board.outcomes[number].name}"
         thread = threading.Thread(
-            target=context.run, args=(self._run, number), name=f"pgflow {outcome.name}", daemon=True
+            target=context.run, args=(self._run, number), name=name, daemon=True
         )
+        # Known before it counts as running: an interrupt may come at any moment.
         self._threads[number] = thread
+        self._board.begin(number)
         thread.start()
 
     def _run(self, number: int) -> None:

@@ -11,7 +11,7 @@ from types import CodeType
 from typing import Any
 from uuid import UUID
 
-from pgflow.declare.rows import FileSource, RowSource
+from pgflow.declare.rows import RowSource
 
 #: Calls that make a value and read nothing.
 _VALUES = (date, datetime, time, timedelta, Decimal, UUID)
@@ -48,8 +48,8 @@ def rows_in(node: ast.expr, value: Callable[[ast.expr], Any], code: CodeType) ->
 def rows_of(found: object) -> RowsFrom | None:
     """Say what rows a value gives that is there already: a list of a module, a class called."""
     if isinstance(found, type) and issubclass(found, RowSource):
-        return RowsFrom.literals if issubclass(found, FileSource) else RowsFrom.code
-    if isinstance(found, FileSource) or (isinstance(found, (list, tuple)) and found):
+        return RowsFrom.code
+    if isinstance(found, (list, tuple)) and found:
         return RowsFrom.literals
     return RowsFrom.code if isinstance(found, RowSource) else None
 

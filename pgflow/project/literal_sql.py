@@ -13,9 +13,12 @@ from typing import Any, cast
 
 from sqlalchemy.sql import ClauseElement
 
+from pgflow.declare.rows import FileSource
 from pgflow.declare.sources import Query, SourceTable
 from pgflow.errors import DeclarationError
+from pgflow.project.literal_files import NO_FILES, Files, files_in, files_of
 from pgflow.project.literal_rows import RowsFrom, rows_in, rows_of
+from pgflow.project.own_connections import opens, uses
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 #: What stands for a value that the text does not tell.
@@ -33,12 +36,14 @@ class Returned:
         known: Whether it can return nothing else, None aside.
         may_be_none: Whether it can return None, so that the declared source counts.
         rows: Where the rows come from that it returns, if it returns rows; else None.
+        files: The files that it returns.
     """
 
     sources: tuple[str | Query | SourceTable | ClauseElement, ...]
     known: bool
     may_be_none: bool
     rows: RowsFrom | None = None
+    files: Files = NO_FILES
 
 
 _NOT_KNOWN = Returned((), False, True)
@@ -72,17 +77,20 @@ def returned(function: Callable[..., Any]) -> Returned:
         may_be_none = None in ends or not _is_end(node.body)
     sources = tuple(v for v in values if isinstance(v, (str, Query, SourceTable, ClauseElement)))
     known = not any(value is _UNKNOWN or value is RowsFrom.code for value in values)
+    files = [value for value in values if isinstance(value, Files)]
     rows = [value for value in values if isinstance(value, RowsFrom)]
+    rows += [RowsFrom.literals for _ in files]
     return Returned(
         sources,
         known,
         may_be_none or any(value is None for value in values),
         None if not rows else RowsFrom.code if RowsFrom.code in rows else rows[0],
+        Files.all(files),
     )
 
 
 def asks(function: Callable[..., Any], connections: int) -> bool:
-    """Say whether the text of a function does anything with its connections.
+    """Say whether the text of a function does anything with its connections, or opens others.
 
     Args:
         function: The function of a pipeline.
@@ -95,10 +103,7 @@ def asks(function: Callable[..., Any], connections: int) -> bool:
     if node is None:
         return False
     names = {each.arg for each in (*node.args.posonlyargs, *node.args.args)[:connections]}
-    return any(
-        isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load) and each.id in names
-        for each in ast.walk(node)
-    )
+    return uses(_inside(node), names) or opens(_inside(node))
 
 
 class _Names:
@@ -112,7 +117,9 @@ class _Names:
     def value(self, node: ast.expr) -> Any:
         """The value of an expression: a source, None, where rows come from, or `_UNKNOWN`."""
         found = self._value(node)
-        kinds = (str, Query, SourceTable, ClauseElement, RowsFrom, type(None))
+        kinds = (str, Query, SourceTable, ClauseElement, RowsFrom, Files, type(None))
+        if isinstance(found, FileSource):
+            found = files_of(found)
         if not isinstance(found, (*kinds, type)):
             found = rows_of(found) or found
         return found if isinstance(found, kinds) else _UNKNOWN
@@ -147,6 +154,8 @@ class _Names:
     def _made(self, node: ast.Call) -> Any:
         """A `Query` or `SourceTable` of literals; the values of parameters do not matter."""
         kind = self._value(node.func)
+        if isinstance(kind, type) and issubclass(kind, FileSource):
+            return files_in(node, self._value)
         if isinstance(kind, type) and (rows := rows_of(kind)) is not None:
             return rows
         if kind not in (Query, SourceTable) or any(k.arg is None for k in node.keywords):
@@ -245,6 +254,12 @@ def _own(node: ast.AST) -> Iterator[ast.AST]:
         yield each
         if not isinstance(each, _SCOPES):
             inside = [*ast.iter_child_nodes(each), *inside]
+
+
+def _inside(node: _Function) -> Iterator[ast.AST]:
+    """Everything in a function, also of functions inside it, but nothing of its decorators."""
+    for each in [node.body] if isinstance(node, ast.Lambda) else node.body:
+        yield from ast.walk(each)
 
 
 def _body(node: ast.AST) -> list[ast.stmt]:

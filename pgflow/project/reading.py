@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from sqlalchemy import ForeignKey
+from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.sql import ClauseElement
 
+from pgflow.declare.rows import FileSource
 from pgflow.declare.sources import Query, SourceTable
 from pgflow.errors import InvalidSource
 from pgflow.factories.pipeline import Pipeline
 from pgflow.plan.query import from_clause, from_text, from_text_and_parameters
 from pgflow.plugins.sync_keys import PLANNER
 from pgflow.project.contents import path
+from pgflow.project.literal_files import NO_FILES, Files, files_of
 from pgflow.project.literal_sql import asks, returned
 from pgflow.project.named_tables import named_tables
 
@@ -34,13 +38,16 @@ class Reading:
         known: Whether its source can name no other. What views and functions of a database read
             is never known.
         connections: The connections that it takes for reading, as declared, each once.
-        asks: Whether its function uses a connection: what it reads by it is not known.
+        asks: Whether its function uses a connection, the run's or one that it opens by itself:
+            what it reads by it is not known.
+        files: The files that it reads, as they are declared or returned.
     """
 
     relations: tuple[Relation, ...]
     known: bool
     connections: tuple[Any, ...]
     asks: bool = False
+    files: Files = NO_FILES
 
     @property
     def complete(self) -> bool:
@@ -107,7 +114,16 @@ def _read(pipeline: Pipeline) -> Reading:
     asking = body is not None and asks(body.function, body.connections)
     if asking:
         connections[_first(*_ends(pipeline))] = None
-    return Reading(tuple(relations), known, tuple(connections), asking)
+    return Reading(tuple(relations), known, tuple(connections), asking, _files(pipeline))
+
+
+def _files(pipeline: Pipeline) -> Files:
+    source, body = pipeline.spec.source, pipeline.spec.body
+    told = None if body is None else returned(body.function)
+    found = [] if told is None else [told.files]
+    if isinstance(source, FileSource) and (told is None or told.may_be_none):
+        found.append(files_of(source))
+    return Files.all(found)
 
 
 def reads(pipeline: Pipeline) -> tuple[Relation, ...]:
@@ -139,9 +155,17 @@ def refers_to(pipeline: Pipeline) -> tuple[Relation, ...]:
 def _foreign(pipeline: Pipeline) -> Iterator[Relation]:
     for connection, target in zip(_connections(pipeline), pipeline.sync_targets, strict=True):
         for key in target.target_table.foreign_keys:
-            table = key.target_fullname.rpartition(".")[0]
-            schema, _, name = table.rpartition(".")
-            yield (connection, schema or None, name)
+            yield (connection, *_referred(key))
+
+
+def _referred(key: ForeignKey) -> tuple[str | None, str]:
+    """Return schema and name of the table that a foreign key leads to."""
+    try:
+        table: Any = key.column.table
+    except NoReferenceError:  # it is declared elsewhere, and only its text is known
+        schema, _, name = key.target_fullname.rpartition(".")[0].rpartition(".")
+        return schema or None, name
+    return table.schema, table.name
 
 
 def _relations(pipeline: Pipeline, source: Readable) -> list[tuple[str, str]]:

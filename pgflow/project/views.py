@@ -28,12 +28,21 @@ def declared_views(metadatas: Iterable[MetaData]) -> Mapping[Path, tuple[Path, .
         For each view the tables and views in its query. What cannot be parsed is left out; a
         migration says why.
     """
-    return {
-        view: tables
-        for metadata in metadatas
-        for text in _texts(metadata)
-        for view, tables in _views(text)
-    }
+    return {view: tuple(named_tables(query)) for view, query, _ in definitions(metadatas)}
+
+
+def definitions(metadatas: Iterable[MetaData]) -> Iterator[tuple[Path, Any, tuple[str, ...]]]:
+    """Give the declared views, materialized ones too.
+
+    Args:
+        metadatas: The MetaData on which they are declared.
+
+    Yields:
+        Each view, its query as pglast reads it, and the names that are given to its columns.
+    """
+    for metadata in metadatas:
+        for text in _texts(metadata):
+            yield from _views(text)
 
 
 def below(relation: Relation, views: Mapping[Path, tuple[Path, ...]]) -> Iterator[Relation]:
@@ -67,7 +76,7 @@ def _texts(metadata: MetaData) -> Iterator[str]:
             yield from view_sql(view, metadata, dialect)
 
 
-def _views(text: str) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+def _views(text: str) -> Iterator[tuple[Path, Any, tuple[str, ...]]]:
     if "view" not in text.lower():
         return
     from pglast import ast, parse_sql
@@ -80,11 +89,14 @@ def _views(text: str) -> Iterator[tuple[Path, tuple[Path, ...]]]:
         return
     for statement in statements:
         node: Any = statement.stmt
+        made: Any
+        names: Any
         if isinstance(node, ast.ViewStmt):
-            made: Any = node.view
+            made, names = node.view, node.aliases
         elif isinstance(node, ast.CreateTableAsStmt) and node.objtype == ObjectType.OBJECT_MATVIEW:
             into: Any = node.into
-            made = into.rel
+            made, names = into.rel, into.colNames
         else:
             continue
-        yield (made.schemaname or "public", made.relname), tuple(named_tables(node.query))
+        given = tuple(str(each.sval) for each in names or ())
+        yield (made.schemaname or "public", made.relname), node.query, given

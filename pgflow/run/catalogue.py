@@ -265,11 +265,6 @@ _NOT_WHOLE = frozenset({"Filter", "Index Cond", "Recheck Cond", "Subplan Name", 
 _CALLED = re.compile(r'([\w$]+|"(?:[^"]|"")+")\(')
 
 
-def is_cheap(session: Session, source: Sql) -> bool:
-    """Tell whether a source is whole tables that give the same rows each time in one statement."""
-    return rows_if_cheap(session, source) is not None
-
-
 def rows_if_cheap(session: Session, source: Sql) -> int | None:
     """Estimate the rows of a source that gives the same ones each time in one statement.
 

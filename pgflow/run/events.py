@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -42,6 +43,7 @@ class RunStarted:
         dry_run: Whether it will be rolled back.
         mode: The mode's name.
         where: The target's database, without anything secret; None where nobody knows it.
+        firing: The instant at which a schedule asked for the run, or None.
     """
 
     run_id: UUID
@@ -50,6 +52,7 @@ class RunStarted:
     dry_run: bool
     mode: str = ""
     where: Description | None = None
+    firing: datetime | None = None
 
 
 class Observer(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pgflow import bookkeeping
@@ -188,14 +188,24 @@ def table_query(
     Raises:
         SourceMismatch: The source lacks a column that the target needs.
     """
-    columns = table_columns(session, spec, source, declared)
+    columns = select_list(table_columns(session, spec, source, declared))
     return sql("(SELECT {c} FROM {r})", c=columns, r=name(*source.path))
+
+
+def select_list(columns: Mapping[str, str]) -> Sql:
+    """Return what stands between SELECT and FROM to take the columns that `table_columns` told."""
+    pairs = columns.items()
+    return join(", ", (sql("{s} AS {t}", s=name(theirs), t=name(mine)) for mine, theirs in pairs))
 
 
 def table_columns(
     session: Session, spec: SyncSpec, source: SourceTable, declared: Sequence[TargetColumn]
-) -> Sql:
-    """Return the select list of `table_query`, with the same arguments."""
+) -> dict[str, str]:
+    """Say which columns of the source `table_query` selects, with the same arguments.
+
+    Returns:
+        The source's column by the name under which it is taken.
+    """
     relation = name(*source.path)
     have = [f.name for f in session.describe(relation, f"read {source.name}")]
     if spec.options.watermark == "horizon":
@@ -219,14 +229,14 @@ def table_columns(
         taken.update(spec.target.system.names)
         wanted += [column for column in have if column not in taken]
     optional = {c.name for c in spec.target.columns if c.has_default}
-    pieces = []
+    found: dict[str, str] = {}
     for column in wanted:
         theirs = source.source_column(column)
         if theirs in have:
-            pieces.append(sql("{s} AS {t}", s=name(theirs), t=name(column)))
+            found[column] = theirs
         elif column in source.column_map or column not in optional:
             raise _lacking(spec, source, column, have)
-    return join(", ", pieces)
+    return found
 
 
 def _lacking(

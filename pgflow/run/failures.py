@@ -1,15 +1,40 @@
-"""A driver's error told as what pgflow was doing, with or without the values that it quotes."""
+"""Errors in words: what pgflow was doing, with or without the values that a driver quotes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from pgflow.errors import SourceFailed, StatementFailed
+from pgflow.errors import PgflowError, SourceFailed, StatementFailed
 from pgflow.run.violations import explanation
 
 #: Classes of SQLSTATE whose messages quote no value of any row: connection, rights, syntax and
 #: names, resources, limits, cancellation, the server's own state.
 _WITHOUT_VALUES = ("08", "28", "42", "53", "54", "55", "57", "58", "25", "40")
+
+#: What is told of an interrupt that has no text of its own.
+_INTERRUPTED = "The run was interrupted, as by Ctrl-C."
+
+
+def reason(error: BaseException) -> str:
+    """Say why a run failed: the same in results, in the history, in the log and for hooks.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The words of whoever knows best. What is not pgflow's begins with its class, as many such
+        errors (`KeyError: 'id'`) say nothing without it.
+    """
+    # SQLAlchemy's wrapper adds statement, values and a link to what the driver says.
+    original = getattr(error, "orig", None)
+    if isinstance(original, Exception):
+        return str(original).strip()
+    text, kind = str(error).strip(), type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        return text or _INTERRUPTED
+    if text and isinstance(error, PgflowError):
+        return text
+    return f"{kind}: {text}" if text else kind
 
 
 def statement_failed(

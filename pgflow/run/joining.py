@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy.engine import Connection
 
 from pgflow.errors import UnsuitableTransaction
@@ -49,6 +52,22 @@ def _unsuitable(session: Session, connection: Connection) -> str | None:
     text = raw("SELECT current_setting('transaction_isolation') AS level")
     level = str(session.run(text, "look at the transaction").rows[0]["level"]).upper()
     return None if level == "READ COMMITTED" else level
+
+
+@contextmanager
+def behind_savepoint(session: Session, *, undone: bool) -> Iterator[None]:
+    """Do in the caller's transaction what can fail by itself, and leave only the data there.
+
+    Args:
+        session: The session.
+        undone: Whether the data goes as well.
+    """
+    with session.connection.begin_nested() as savepoint:
+        before = settings(session)
+        yield
+        leave(session, before)
+        if undone:
+            savepoint.rollback()
 
 
 def settings(session: Session) -> dict[str, str]:

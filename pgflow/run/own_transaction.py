@@ -47,7 +47,12 @@ class OwnTransactions:
 
         Returns:
             The same connection.
+
+        Raises:
+            UnsuitableTransaction: It is copying rows, so that it can answer nothing.
         """
+        if connection.dialect.name == "postgresql":
+            self._refuse_copying(connection)
         if connection.dialect.name == "postgresql" and connection not in self._begun:
             self._begun[connection] = _begun(connection)
             event.listen(connection, "before_cursor_execute", self._before)
@@ -75,7 +80,17 @@ class OwnTransactions:
             event.remove(connection, "before_cursor_execute", self._before)
         self._begun.clear()
 
-    def _before(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+    def _refuse_copying(self, connection: Connection) -> None:
+        """Refuse what would wait for the end of a copy that waits for the function's next row."""
+        if _status(connection) == TransactionStatus.ACTIVE:
+            raise UnsuitableTransaction(
+                f"the function of pipeline {self._pipeline!r} asks the target's connection between "
+                "two rows, while the rows are copied by it. Ask before the first row, return a "
+                "list instead, or open a connection of your own with pgflow.connect()."
+            )
+
+    def _before(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        self._refuse_copying(connection)
         if _ENDING.search(statement) and _ends(statement):
             raise UnsuitableTransaction(
                 f"the function of pipeline {self._pipeline!r} must not end the run's transaction; "

@@ -12,15 +12,13 @@ from uuid import UUID
 from pgflow.bookkeeping import ADDED, COUNTS, VERSION
 from pgflow.errors import RunLost
 from pgflow.plan.sql import Sql, bind, join, name, raw, sql
+from pgflow.run.failures import reason
 from pgflow.run.locks import run_lock, wait_lock
 from pgflow.run.session import Session
 
 #: A `running` row younger than this is never taken for dead: between its two transactions a run
 #: holds no lock.
 GRACE_SECONDS = 10
-
-#: What is told of an interrupt that has no text of its own.
-_INTERRUPTED = "The run was interrupted, as by Ctrl-C."
 
 
 @dataclass(frozen=True)
@@ -227,8 +225,7 @@ def _has(column: str, layout: int) -> bool:
 
 
 def _message(error: BaseException) -> str:
-    unsaid = _INTERRUPTED if isinstance(error, KeyboardInterrupt) else type(error).__name__
-    return (str(error) or unsaid).replace("\0", "")[:10_000]
+    return reason(error).replace("\0", "")[:10_000]
 
 
 def plain(value: object) -> object:

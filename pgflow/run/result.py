@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from pgflow.bookkeeping import COUNTS
-from pgflow.errors import PgflowError
 from pgflow.plan.statement import Plan
+from pgflow.run.failures import reason
 
 #: The subject under which a target's details name the earlier target that read its rows.
 READ_BY = "read_by"
@@ -90,16 +90,7 @@ class TargetResult(Counts):
     @property
     def reason(self) -> str:
         """What went wrong, in the words of whoever knows best; empty if nothing did."""
-        if self.error is None:
-            return ""
-        # SQLAlchemy's wrapper adds statement, values and a link to what the driver says.
-        original = getattr(self.error, "orig", None)
-        if isinstance(original, Exception):
-            return str(original).strip()
-        text, kind = str(self.error).strip(), type(self.error).__name__
-        if text and isinstance(self.error, PgflowError):
-            return text
-        return f"{kind}: {text}" if text else kind
+        return "" if self.error is None else reason(self.error)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data, without the plan."""

@@ -24,12 +24,12 @@ from pgflow.plan.statement import Plan
 from pgflow.run import facts, joining, locks, settings, upkeep
 from pgflow.run.entry import Entry
 from pgflow.run.events import Observer, RunStarted
-from pgflow.run.execution import Execution, Feeder, done_by_itself, execute
+from pgflow.run.execution import Execution, done_by_itself, execute
 from pgflow.run.job import Job
 from pgflow.run.positions.changes import read_changes
 from pgflow.run.recovery import contact, retries
-from pgflow.run.recovery.attempts import Attempts
 from pgflow.run.recovery.cancellation import Cancellation, cancellable
+from pgflow.run.rehearsal import Rehearsal, apart, attempts_at, check_deferred
 from pgflow.run.result import TargetResult
 from pgflow.run.server_plans import ServerPlan, server_plans
 from pgflow.run.session import Session
@@ -56,6 +56,7 @@ class Run:
         run_id: The run's id.
         cancellation: Whether another thread wants the run to end.
         reading: Whether the run reads its source for itself.
+        rehearsal: The transaction of a dry run that it shares with other targets.
     """
 
     job: Job
@@ -66,6 +67,7 @@ class Run:
     run_id: UUID = field(default_factory=uuid4)
     cancellation: Cancellation = field(default_factory=Cancellation)
     reading: Reading = field(default_factory=Reading)
+    rehearsal: Rehearsal | None = None
 
     #: How rows get from the source to the target, once that is known.
     path: Decision[str] | None = field(default=None, init=False)
@@ -89,6 +91,7 @@ class Run:
             self.dry_run,
             draft.mode,
             describe(self.connection.engine),
+            self.job.firing,
         )
 
     def alone(self) -> TargetResult:
@@ -101,7 +104,7 @@ class Run:
             PgflowError: It failed; everything was rolled back, and the history says so.
         """
         self.observer.started(self._started)
-        attempts = Attempts(self, self.job.attempts)
+        attempts = attempts_at(self, self.job.attempts, self.rehearsal)
         try:
             result = attempts.result()
         except BaseException as error:
@@ -130,12 +133,8 @@ class Run:
         self.observer.started(self._started)
         self._entry.announce(self.connection.begin_nested, lambda: session)
         try:
-            with self.connection.begin_nested() as savepoint:
-                before = joining.settings(session)
+            with apart(session, self.rehearsal, undone=self.dry_run):
                 result = self._work(session, 1)
-                joining.leave(session, before)
-                if self.dry_run:
-                    savepoint.rollback()
         except BaseException as error:
             self._failed(error, 1, self.connection.begin_nested)
             raise
@@ -174,6 +173,7 @@ class Run:
             if isinstance(found.source, Mapping):
                 return Plan(draft.target.label, draft.mode), draft
             spec = facts.gather(session, replace(self.job, draft=draft), found.source)
+            ends.check()
             spec = self.reading.foretold(spec)
             plan = self.reading.shown(self._planned(spec))
             if analyze:
@@ -199,7 +199,11 @@ class Run:
 
     def work(self, attempt: int) -> TargetResult:
         """Do the run's work, in the transaction of its data."""
-        return self._work(self._session(), attempt)
+        session = self._session()
+        result = self._work(session, attempt)
+        if self.dry_run:
+            check_deferred(session)
+        return result
 
     def hold(self) -> None:
         """Take the lock by which other runs see that this one lives."""
@@ -234,13 +238,16 @@ class Run:
             if isinstance(found.source, Mapping):
                 return draft, done_by_itself(self.job, draft, found.source)
             spec = facts.gather(session, replace(self.job, draft=draft), found.source)
+            ends.check()
             spec = self.reading.fitted(spec)
             if spec.source.cheap:
                 settings.keep_to_one_process(session)
             plan = self._planned(spec)
             self.observer.planned(self._started, plan)
             feeder = (
-                self._feeder(found.source) if isinstance(found.source, Origin) else read_changes
+                partial(ends.feed, found.source, partial(self.observer.transferring, self._started))
+                if isinstance(found.source, Origin)
+                else read_changes
             )
             try:
                 done = execute(session, plan, self.observer, self._started, feeder)
@@ -275,10 +282,6 @@ class Run:
     def _ends(self, session: Session) -> Ends:
         label = f"pgflow {self.job.pipeline} {self.run_id}".encode("ascii", "replace").decode()
         return Ends(self.job, session, self.cancellation, (label[:63], self._comment))
-
-    def _feeder(self, origin: Origin) -> Feeder:
-        tell = partial(self.observer.transferring, self._started)
-        return lambda session, statement: origin.feed(session, statement, tell)
 
     def _stamped(self, at: datetime | None) -> SyncSpec:
         return replace(

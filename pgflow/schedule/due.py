@@ -39,7 +39,10 @@ class Firing:
         return self.instant.isoformat()
 
     def __str__(self) -> str:
-        return f"{self.pipeline} of {self.instant:%Y-%m-%d %H:%M} UTC"
+        # Schedules fire on the minute; who runs a firing by hand may choose any instant.
+        whole = self.instant.second == self.instant.microsecond == 0
+        time = f"{self.instant:%H:%M}" if whole else f"{self.instant:%H:%M:%S}"
+        return f"{self.pipeline} of {self.instant:%Y-%m-%d} {time} UTC"
 
 
 def due(schedule: Schedule, since: datetime | None, now: datetime) -> tuple[datetime, ...]:

@@ -42,3 +42,12 @@ def wait(schedule: Schedule, tried: int) -> float:
     """
     # Beyond a few doublings the longest wait is reached; more would overflow.
     return min(LONGEST, schedule.retry_delay.total_seconds() * 2.0 ** min(tried, 30))
+
+
+def given_up(attempts: int) -> str:
+    """Say that a firing is not tried again.
+
+    Args:
+        attempts: How many there were.
+    """
+    return f"given up after {attempts} attempt{'' if attempts == 1 else 's'}"

@@ -23,7 +23,7 @@ from pgflow.run.result import SyncResult
 from pgflow.schedule.calendar import Calendar
 from pgflow.schedule.due import Firing, scheduled
 from pgflow.schedule.extra import UNAVAILABLE
-from pgflow.schedule.patience import pause
+from pgflow.schedule.patience import given_up, pause
 from pgflow.schedule.queue import Pulse, Queue
 
 _log = logging.getLogger("pgflow.schedule")
@@ -66,7 +66,7 @@ class Worker:
         once: Whether to end when nothing is due and the queue is empty.
         tell: Takes one line about a firing.
         observer: Makes who watches a run.
-        say: Says what went wrong; lines are put together into one.
+        say: Says in one line what went wrong.
     """
 
     pipelines: Iterable[Pipeline]
@@ -231,7 +231,7 @@ class Worker:
             async with self._seated(pipeline):
                 result = await self._sync(pipeline, firing, schedule, tried)
         except Exception as error:
-            self.tell(f"{firing}: failed: {_in_one_line(self.say(error))}")
+            self.tell(f"{firing}: failed: {self.say(error)}")
             raise
         settled = all("settled_by" in each.details for each in result.targets)
         self.tell(f"{firing}: {'had been run before' if settled else 'done'}")
@@ -275,14 +275,9 @@ class Worker:
         schedule = self._schedules.get(firing.pipeline)
         seconds = None if schedule is None else pause(schedule, error, tried)
         if seconds is None:
-            self.tell(f"{firing}: given up after {tried + 1} attempts")
+            self.tell(f"{firing}: {given_up(tried + 1)}")
         return seconds
 
 
 def _said(error: BaseException) -> str:
     return first_line(error.__cause__ or error)
-
-
-def _in_one_line(text: str) -> str:
-    """Put lines together, as each line of a log bears its time."""
-    return " ".join(line.strip() for line in text.splitlines() if line.strip(" ^"))

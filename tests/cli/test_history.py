@@ -28,6 +28,44 @@ def test_history_shows_the_latest_runs_first(ready: Place, invoke: Invoke) -> No
     assert ran.out.count("\n") == 4, "an error of several lines stays on one"
 
 
+def test_a_failure_has_the_same_words_everywhere(ready: Place, invoke: Invoke) -> None:
+    """What the result says of an error the history says, also of one that has hardly a text."""
+    ready.write(
+        "from sqlalchemy import text\n"
+        "def lacking(conn): raise KeyError('id')\n"
+        "def asking(conn): conn.execute(text('SELECT * FROM nowhere WHERE x = :x'), {'x': 4711})\n"
+        'a = pgflow.Pipeline("lacking", target=raw, mode="merge", body=lacking)\n'
+        'b = pgflow.Pipeline("asking", target=raw, mode="merge", body=asking)\n'
+    )
+    words = ("sync", "lacking", "asking", "--continue", "--format", "json")
+    told = {each["pipeline"]: each["targets"][0]["error"] for each in invoke(*words).json}
+    assert told["lacking"] == "KeyError: 'id'"
+    assert told["asking"].startswith('relation "nowhere" does not exist\nLINE 1: SELECT')
+    kept = invoke("history", "--format", "json").json
+    assert {each["pipeline"]: each["error"] for each in kept} == told
+    shown = invoke("history").out
+    assert all(" ".join(error.split()) in " ".join(shown.split()) for error in told.values())
+    assert "4711" not in shown
+
+
+def test_runs_on_parts_of_one_table_are_told_apart(ready: Place, invoke: Invoke) -> None:
+    """The preview of several targets and the history name the scope of each."""
+    ready.write(
+        "parts = [pgflow.target(raw, scope='id > 5'), pgflow.target(raw, scope='id  <= 5')]\n"
+        'p = pgflow.Pipeline("p", targets=parts, mode="merge", continue_on_failure=True,'
+        " source=\"SELECT 7 AS id, 'x' AS v\")\n"
+    )
+    lines = invoke("preview", "p").out.splitlines()
+    assert [line.split("  ")[1:3] for line in lines[1:3]] == [
+        ["✓ warehouse.raw", "scope=id > 5"],
+        ["✓ warehouse.raw", "scope=id <= 5"],
+    ]
+    assert invoke("sync", "p").code == 1
+    heading, *runs = invoke("history", "p").out.splitlines()
+    at = heading.index("  scope ") + 2
+    assert sorted(run[at:].split("  ")[0] for run in runs) == ["id <= 5", "id > 5"]
+
+
 def test_history_of_one_pipeline_limited_as_json(ready: Place, invoke: Invoke) -> None:
     """NAME, --limit and --format choose what is shown, and JSON has every column."""
     for amount in ("1", "2", "3"):

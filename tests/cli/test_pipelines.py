@@ -47,6 +47,19 @@ def test_list_says_what_is_read_as_far_as_it_is_known(place: Place, invoke: Invo
     assert "a.csv,b/*.csv" in listed.out
     assert listed.rows[3][3] == "?"
     assert "secret" not in listed.out
+    place.write(
+        "def one(): return pgflow.CSV('a.csv')\n"
+        "def dated(*, day: str): return pgflow.CSV(f'{day}.csv')\n"
+        'p = pgflow.Pipeline("p", target=raw, mode="merge", body=one)\n'
+        'q = pgflow.Pipeline("q", target=raw, mode="merge", body=dated)\n'
+    )
+    told = {each["name"]: each for each in invoke("list", "--format", "json").json["pipelines"]}
+    assert (told["p"]["files"], told["p"]["files_known"]) == (["a.csv"], True)
+    assert (told["q"]["files"], told["q"]["files_known"]) == ([], False)
+    assert told["q"]["reads_known"] is True
+    listed = invoke("list").out.splitlines()
+    assert listed[3].split()[3] == "a.csv"
+    assert "  (files: asked when it runs)  " in listed[4]
 
 
 def test_list_shows_tables_when_asked(place: Place, invoke: Invoke) -> None:
@@ -68,6 +81,7 @@ def test_list_as_json_is_json_only(place: Place, invoke: Invoke) -> None:
         "reads": ["warehouse.raw"],
         "reads_known": True,
         "files": [],
+        "files_known": True,
         "schedule": "0 * * * *",
         "parameters": [],
         "tags": ["nightly"],
@@ -149,6 +163,16 @@ def test_preview_is_compact_for_several_targets(place: Place, invoke: Invoke) ->
         "  ✓ warehouse.report  mode=scd2  keys=(id)  path=same_db",
         "  -v (verbose=True) shows every decision and statement",
     ], "so it is of several pipelines"
+    ready = place.execute("ALTER TABLE warehouse.b DROP COLUMN v")
+    assert ready == []
+    refused = invoke("preview", "fan")
+    assert refused.code == 1
+    shown = next(line for line in refused.out.splitlines() if "refused" in line)
+    assert shown.startswith("    refused: ")
+    assert len(shown) <= 100
+    whole = invoke("preview", "fan", "-v").out
+    assert shown.strip().removesuffix(" ...") in whole.replace("fan -> warehouse.b: ", "")
+    assert len(next(line for line in whole.splitlines() if "refused" in line)) > len(shown)
 
 
 def test_preview_as_json(ready: Place, invoke: Invoke) -> None:

@@ -291,7 +291,7 @@ q = pgflow.Pipeline("q", target=table, mode="append", body=two, schedule="0 0 29
     prepare(place, invoke, text)
     fill(place, [Firing("q", BEGIN)])
     done = invoke("worker", "--once")
-    assert "q of 2026-03-01 00:00 UTC: given up after 1 attempts" in done.err
+    assert "q of 2026-03-01 00:00 UTC: given up after 1 attempt\n" in done.err
     assert jobs(place) == [("failed", 1)]
 
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import BigInteger, Column, MetaData, Text, create_engine
 from sqlalchemy_declarative_extensions import View, register_view
 
+from pgflow.alembic import declare_sql
 from pgflow.declare.lookups import Lookup
 from pgflow.errors import MissingExtra, UnknownPipeline
 from pgflow.factories.pipeline import Pipeline
@@ -167,6 +168,35 @@ def test_columns_lead_to_their_origins() -> None:
     assert "  warehouse.report.v   from warehouse.raw.v\n" in text
     assert "  warehouse.guess.v    not known\n" in text
     assert "_loaded_at" not in text
+
+
+#: Views with what `SELECT *` from each makes of the columns of a target, `?` where it is not known.
+VIEWS = {
+    "one": ("AS SELECT id, upper(v) AS v FROM warehouse.raw", "one.id", "one.v"),
+    "named (id, v)": ("AS SELECT max(id), 1 + 1 FROM warehouse.raw", "named.id", "named.v"),
+    "all_of": ("AS SELECT r.* FROM warehouse.raw r JOIN warehouse.one o USING (id)",
+               "all_of.id", "all_of.v"),
+    "above": ("AS SELECT * FROM warehouse.one UNION SELECT 1, 'x'", "above.id", "above.v"),
+    "unnamed": ("AS SELECT id, upper(v) FROM warehouse.raw", "?", "?"),
+    "far": ("AS SELECT * FROM app.elsewhere", "?", "?"),
+    "hidden": ("AS WITH raw AS (SELECT 1 AS x) SELECT * FROM raw", "?", "?"),
+}  # fmt: skip
+
+
+def test_the_columns_of_declared_views_are_known() -> None:
+    """`SELECT *` from a view is resolved where the view's own text names its columns."""
+    metadata = MetaData()
+    for view, (query, *_) in reversed(VIEWS.items()):
+        declare_sql(metadata, f"CREATE VIEW warehouse.{view} {query}")
+    raw = pipeline("raw", metadata, "SELECT 1 AS id, 'x' AS v")
+    names = {view.partition(" ")[0]: told for view, (_, *told) in VIEWS.items()}
+    readers = [pipeline(f"p_{n}", metadata, f"SELECT * FROM warehouse.{n}") for n in names]
+    text = draw(project_graph(project_of(raw, *readers), columns=True))
+    lines = {" ".join(line.split()) for line in text.splitlines()}
+    for name, told in names.items():
+        for column, origin in zip(("id", "v"), told, strict=True):
+            known = "not known" if origin == "?" else f"from warehouse.{origin}"
+            assert f"warehouse.p_{name}.{column} {known}" in lines
 
 
 def test_a_lookup_is_an_edge_and_the_origin_of_its_column() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,26 @@ def test_a_run_is_told_with_its_id_its_datasets_and_its_rows(world: Any, tmp_pat
     assert start["eventTime"] < complete["eventTime"]
     assert "outputFacets" not in start["outputs"][0]
     assert complete["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 2
+
+
+def test_a_run_of_a_schedule_bears_the_instant_of_its_firing(world: Any, tmp_path: Path) -> None:
+    """Each event says so, in UTC, also of the run that finds its firing done."""
+    pipeline = world.pipe(world.table(), "SELECT id, a, b FROM w.s", mode="merge")
+    world.fill((1, "a", 1))
+    path = tmp_path / "lineage.jsonl"
+    at = datetime.fromisoformat("2026-03-01T06:00:00+01:00")
+    for _ in range(2):
+        pipeline.sync(firing=at, observer=watched(pipeline, path))
+    told = events(path)
+    assert [each["eventType"] for each in told] == ["START", "COMPLETE", "START", "ABORT"]
+    for each in told:
+        facet = each["run"]["facets"]["nominalTime"]
+        assert facet.pop("_producer").startswith("urn:pgflow:")
+        assert facet == {
+            "_schemaURL": "https://openlineage.io/spec/facets/1-0-1/NominalTimeRunFacet.json"
+            "#/$defs/NominalTimeRunFacet",
+            "nominalStartTime": "2026-03-01T05:00:00Z",
+        }
 
 
 def test_failures_are_told_and_so_are_runs_that_could_not_begin(world: Any, tmp_path: Path) -> None:

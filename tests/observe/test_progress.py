@@ -138,10 +138,11 @@ def test_a_terminal_has_a_line_for_each_run_that_goes_on() -> None:
 def test_a_short_run_shows_no_live_line() -> None:
     """What is over before anybody could read it leaves its last line only."""
     console, file = terminal()
-    with TerminalProgress(console, patience=1000) as progress:
+    with TerminalProgress(console, patience=1000, mark="at noon: {}".format) as progress:
         play(progress, DONE)
     assert "insert what" not in file.getvalue()
-    assert "sales -> w.sales: inserted 1,200, read 1,300 in 1.23 s" in file.getvalue()
+    done = "at noon: sales -> w.sales: inserted 1,200, read 1,300 in 1.23 s"
+    assert done in file.getvalue().splitlines()
     assert "\x1b" not in file.getvalue()
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select, table
 
 import pgflow
 from pgflow.declare.sources import Query, SourceTable
+from pgflow.project.literal_files import Files
 from pgflow.project.literal_rows import RowsFrom
 from pgflow.project.literal_sql import Returned, returned
 
@@ -281,6 +282,7 @@ def test_a_file_that_was_edited_since_is_not_believed(tmp_path: Path) -> None:
 
 
 FRUITS = [{"name": "apple"}]
+DELIVERY = pgflow.CSV([Path("in") / "fruits.csv"])
 
 
 def of_rows(conn: Any) -> list[dict[str, object]]:
@@ -293,6 +295,21 @@ def rows_of_the_module(conn: Any) -> list[dict[str, str]]:
 
 def of_a_file(conn: Any) -> Any:
     return pgflow.CSV("fruits.csv")
+
+
+def of_several_files(conn: Any) -> Any:
+    source = pgflow.JSONLines(path=["a.jsonl", "b/*.jsonl"])
+    return source  # noqa: RET504  # the variable is what is looked at
+
+
+def of_files_of_the_module(conn: Any) -> Any:
+    return DELIVERY
+
+
+def of_a_path_that_is_made(conn: Any, *, day: str = "") -> Any:
+    if day:
+        return pgflow.CSV(f"{day}.csv")
+    return pgflow.CSV("today.csv")
 
 
 def of_made_rows(conn: Any) -> list[Any]:
@@ -313,10 +330,27 @@ def of_a_generator(conn: Any) -> Any:
     yield {"name": "apple"}
 
 
-@pytest.mark.parametrize("function", [of_rows, rows_of_the_module, of_a_file])
-def test_rows_that_stand_there_are_read_from_no_table(function: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("function", "files"),
+    [
+        (of_rows, Files()),
+        (rows_of_the_module, Files()),
+        (of_a_file, Files(("fruits.csv",))),
+        (of_several_files, Files(("a.jsonl", "b/*.jsonl"))),
+        (of_files_of_the_module, Files(("in/fruits.csv",))),
+    ],
+)
+def test_rows_that_stand_there_are_read_from_no_table(
+    function: Callable[..., Any], files: Files
+) -> None:
     """Nothing is left to be known of rows of literals, and of files."""
-    assert returned(function) == Returned((), True, False, RowsFrom.literals)
+    assert returned(function) == Returned((), True, False, RowsFrom.literals, files)
+
+
+def test_a_path_that_a_function_makes_is_not_known() -> None:
+    """That it reads files, and no table, is known, and what is written down."""
+    told = returned(of_a_path_that_is_made)
+    assert (told.known, told.files) == (True, Files(("today.csv",), computed=True))
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_parameters_that_no_schedule_gives_are_refused() -> None:
 
 
 #: The instant of a firing, in the words of Airflow.
-END = "{{ (data_interval_end | default(none) or dag_run.run_after).isoformat() }}"
+LOGICAL = "{{ (logical_date | default(none) or dag_run.run_after).isoformat() }}"
 
 
 class Dag:
@@ -184,7 +184,7 @@ def test_airflow_gets_a_dag_for_each_schedule(
     assert task["cwd"] == "/elsewhere"
     assert (
         task["bash_command"]
-        == f"pgflow run-due --module=sales.py --firing={END} --off-schedule -- report "
+        == f"pgflow run-due --module=sales.py --firing={LOGICAL} --off-schedule -- report "
     )
     assert hourly.given["dag_id"] == "pgflow_0_x_x_x_x"
     assert hourly.given["catchup"] is False
@@ -201,7 +201,7 @@ def test_names_with_the_signs_of_templates_reach_airflow_as_they_are() -> None:
     text = airflow([one(pgflow.Schedule("0 * * * *"), "a {{ b }} %}")], PLACE)["pgflow_dags.py"]
     line = next(line for line in text.splitlines() if "bash_command" in line)
     command = eval(line.partition("+")[2].rstrip(","))
-    rendered = command.replace(END, "NOW").replace("{{ '{' }}", "{").replace("{{ '%' }}", "%")
+    rendered = command.replace(LOGICAL, "NOW").replace("{{ '{' }}", "{").replace("{{ '%' }}", "%")
     assert rendered.endswith("--firing=NOW --off-schedule -- 'a {{ b }} %}' ")
     assert "{{ b" not in command
 

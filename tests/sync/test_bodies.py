@@ -166,6 +166,41 @@ def test_a_body_that_commits_by_the_drivers_cursor_is_found_out(world: Any, endi
     assert world.run("SELECT * FROM w.t") == []
 
 
+def test_a_generator_that_commits_by_the_drivers_cursor_is_found_out(world: Any) -> None:
+    """Before its first row too, which is made while the columns are looked at."""
+
+    @pgflow.pipeline(target=declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any) -> Any:
+        conn.connection.cursor().execute("COMMIT; BEGIN")
+        yield {"id": 1}
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    assert "has ended the run's transaction" in feed.preview().targets[0].problem
+    for run in (feed.dry_run, feed.sync):
+        with pytest.raises(UnsuitableTransaction, match="has ended the run's transaction"):
+            run()
+    assert world.run("SELECT * FROM w.t") == []
+
+
+@pytest.mark.parametrize("asks", ["exec_driver_sql", "connection", "late"])
+def test_a_generator_does_not_wait_for_the_copy_of_its_own_rows(world: Any, asks: str) -> None:
+    """Between two rows the target's connection can answer nothing: that is said, at once."""
+
+    @pgflow.pipeline(target=declare(world.metadata), mode="merge", connection=world.engine)
+    def feed(conn: Any) -> Any:
+        if asks != "late":
+            assert conn.exec_driver_sql("SELECT 1").scalar() == 1
+        yield {"id": 1}
+        conn.connection.cursor() if asks == "connection" else conn.exec_driver_sql("SELECT 1")
+        yield {"id": 2}
+
+    pgflow.create_all(world.metadata, connection=world.engine)
+    with pytest.raises(UnsuitableTransaction, match="between two rows, while the rows are copied"):
+        feed.sync()
+    assert world.run("SELECT status FROM pgflow.runs") == [("failed",)]
+    assert world.run("SELECT * FROM w.t") == []
+
+
 @pytest.mark.parametrize(
     ("returned", "sentence"),
     [(None, "has no source declaration"), (7, "returned int, which is no source")],

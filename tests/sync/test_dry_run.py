@@ -147,6 +147,19 @@ def test_a_failing_dry_run_says_what_the_sync_would(
     assert str(rehearsed.value) == str(failed.value)
 
 
+def test_what_a_commit_would_check_is_checked(world: Any) -> None:
+    """A constraint that waits for the commit fails a dry run in the words of the sync."""
+    pipeline = world.pipe(world.table(), mode="merge")
+    world.run("CREATE TABLE w.known (a text PRIMARY KEY)")
+    world.run("ALTER TABLE w.t ADD FOREIGN KEY (a) REFERENCES w.known INITIALLY DEFERRED")
+    world.fill((1, "a", 1))
+    with pytest.raises(StatementFailed, match="could not commit: .*violates foreign") as rehearsed:
+        pipeline.dry_run()
+    with pytest.raises(StatementFailed) as failed:
+        pipeline.sync()
+    assert str(rehearsed.value) == str(failed.value)
+
+
 def test_a_dry_run_tries_every_target(world: Any) -> None:
     """With several targets a dry run goes on behind the first that fails."""
     strict = world.table("strict", sa.Column("a", sa.Text), sa.Column("b", sa.Numeric(2, 1)))

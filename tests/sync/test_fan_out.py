@@ -83,13 +83,37 @@ def test_the_history_says_how_the_source_was_read(fan: Fan) -> None:
     ]
 
 
-def test_a_plain_table_is_read_again(fan: Fan) -> None:
-    """To scan a table of the same database twice is cheaper than to keep a copy of it."""
-    pipeline = fan(pgflow.SourceTable("w.s"))
-    cheap = "whole tables of this database cost less to read again than to keep"
-    assert told(pipeline.sync()) == [f"read for this target only: {cheap}", f"read again: {cheap}"]
-    assert foretold(pipeline) == [f"read for this target only: {cheap}", f"read again: {cheap}"]
+def test_a_plain_table_is_scanned_once(fan: Fan) -> None:
+    """Also a table of the targets' own database is read once, and its key is still known."""
+    pipeline = fan(pgflow.SourceTable("w.s"), {"mode": "merge"}, {"mode": "scd2"})
+    preview = pipeline.preview()
+    with fan.world.engine.begin() as live:
+        done = pipeline.sync(connection=live)
+        own = "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 's'"
+        assert live.exec_driver_sql(own).scalar() == 1
+    assert told(done) == ["read once for 2 targets"] * 2 == foretold(pipeline)
+    lasting = [[(p, t.replace("PRESERVE ROWS", "DROP")) for p, t in x] for x in statements(preview)]
+    assert lasting == statements(done), "the preview shows what runs"
     assert fan.rows(1) == fan.rows(2) == A_AND_B
+
+
+def test_only_columns_that_a_target_takes_are_kept(fan: Fan) -> None:
+    """Of a wide table, what no target wants is not kept; its key needs no checks all the same."""
+    fan.world.run("ALTER TABLE w.s ADD PRIMARY KEY (id), ADD wide text DEFAULT 'long'")
+    slim = fan.world.table("slim", sa.Column("b", sa.Numeric(10, 2)))
+    full = fan.world.table("full")
+    source = pgflow.SourceTable("w.s")
+    done = fan.world.pipe(None, source, targets=[slim, full], mode="merge").sync()
+    assert told(done) == ["read once for 2 targets"] * 2
+    (kept,) = (t for p, t in statements(done)[0] if p.startswith("keep "))
+    assert "(SELECT id, b, a FROM w.s AS q)" in kept
+    alone = fan.world.pipe(fan.world.table("alone"), source, mode="merge", name="alone").sync()
+    for each in done.targets:
+        assert [s.purpose for s in each.plan.statements] == [
+            s.purpose for s in alone.plan.statements
+        ]
+    assert fan.world.run("SELECT id, b::text FROM w.slim ORDER BY 1") == [(1, "1.00"), (2, "2.00")]
+    assert fan.world.run("SELECT id, a, b::text FROM w.full ORDER BY 1") == A_AND_B
 
 
 def test_targets_of_a_view_take_the_columns_that_they_have(fan: Fan) -> None:

@@ -166,16 +166,6 @@ def test_rows_of_an_older_reading_never_undo_newer_ones(fan: Fan) -> None:
     assert versions == [(1, "newer", True), (3, "new", True)]
 
 
-def test_a_dry_run_keeps_nothing(fan: Fan) -> None:
-    """Every target is tried and rolled back, so each reads for itself; the counts are the same."""
-    pipeline = fan(SUMS)
-    rehearsed = pipeline.dry_run()
-    dry = "a dry run rolls back each target, and what it has read with it"
-    assert told(rehearsed) == [f"read for this target only: {dry}", f"read again: {dry}"]
-    assert fan.left_behind() == []
-    assert [t.counts for t in rehearsed.targets] == [t.counts for t in pipeline.sync().targets]
-
-
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_joined_run_shares_too(fan: Fan, commits: bool) -> None:
     """In the caller's transaction the source is read once, and nothing but the data stays."""

@@ -147,6 +147,9 @@ def test_several_targets_keep_nothing_behind_a_pooler(
         targets=[pooled.table("t1"), pooled.table("t2")],
         mode="merge",
     )
+    rehearsed = [each.details["reading"] for each in pipeline.dry_run().targets]
+    assert rehearsed == ["read once for 2 targets"] * 2, "a dry run is one transaction"
+    check_clean(database, pooler.url(database))
     told = [each.details["reading"] for each in pipeline.sync().targets]
     why = "a pooler gives each transaction another server process, so that nothing can be kept"
     assert told == [f"read for this target only: {why}", f"read again: {why}"]

@@ -84,9 +84,16 @@ def test_a_preview_works_without_the_database(world: Any) -> None:
 
 def test_several_targets_are_shown_in_one_line_each(world: Any) -> None:
     """Many targets are compact by default, and verbose when asked."""
+
+    def body(connection: Any) -> str:
+        connection.exec_driver_sql("SELECT 1")
+        return "SELECT id, a, b FROM w.s"
+
     one, two = world.table("one"), world.table("two")
     pipeline = world.pipe(
         None,
+        None,
+        body=body,
         targets=[pgflow.target(one, mode="scd2"), pgflow.target(two, mode="append")],
         schedule="0 * * * *",
     )
@@ -95,8 +102,8 @@ def test_several_targets_are_shown_in_one_line_each(world: Any) -> None:
         "p  schedule: 0 * * * *  targets: 2",
         "  ✓ w.one  mode=scd2  keys=(id)  path=same_db",
         "  ✓ w.two  mode=append  keys=(id)  path=same_db",
-        "  the source is read by each target, because whole tables of this database cost less to"
-        " read again than to keep",
+        "  the source is read by each target, because the function uses its connection, so that"
+        " each target's transaction calls it",
         "  -v (verbose=True) shows every decision and statement",
     ]
     assert "INSERT INTO" in preview.render(verbose=True)

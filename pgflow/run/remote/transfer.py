@@ -21,7 +21,7 @@ from pgflow.plan.statement import Feed, Statement
 from pgflow.plan.watermark import since
 from pgflow.run import catalogue
 from pgflow.run.events import Transferred
-from pgflow.run.facts import same_key_types, table_columns
+from pgflow.run.facts import same_key_types, select_list, table_columns
 from pgflow.run.remote.copying import Block, read_blocks, write_blocks
 from pgflow.run.remote.literals import inline
 from pgflow.run.remote.transport import Carried, as_delivered, carry, is_text
@@ -68,7 +68,8 @@ class PostgresOrigin:
     ) -> Sequence[OriginColumn]:
         """Describe the source, and find out how each column travels; see `Origin`."""
         if isinstance(self.source, SourceTable):
-            self._selected = table_columns(self.session, spec, self.source, declared)
+            taken = table_columns(self.session, spec, self.source, declared)
+            self._selected = select_list(taken)
             self.relation = self._part(name(*self.source.path))
         else:
             self.relation = self.source

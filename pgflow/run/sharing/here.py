@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pgflow.declare.sources import SourceTable
-from pgflow.plan.sql import Sql, name, sql
+from pgflow.plan.sql import Sql, join, name, sql
 from pgflow.run import catalogue
-from pgflow.run.facts import table_columns, with_target
+from pgflow.run.facts import select_list, table_columns, with_target
 from pgflow.run.job import Job
 from pgflow.run.session import Session
 from pgflow.run.sharing.kept import Kept, Offer, attempted
-
-
-def whole(source: Sql | SourceTable) -> Sql:
-    """Return a source with all of its columns, to stand after FROM.
-
-    Args:
-        source: The source.
-    """
-    if isinstance(source, SourceTable):
-        return sql("(SELECT * FROM {t})", t=name(*source.path))
-    return source
 
 
 def offers_here(
@@ -42,29 +31,38 @@ def offers_here(
         The rows to keep, to stand after FROM, and the offers. A target to which the source does
         not fit gets none; it finds out why by itself.
     """
-    lists = {place: _columns(session, source, job) for place, job in jobs.items()}
-    fitting = {place: columns for place, columns in lists.items() if columns is not None}
-    same = len({str(columns) for columns in fitting.values()}) == 1
-    original = whole(source)
-    if isinstance(source, SourceTable) and same:
-        original = _picked(next(iter(fitting.values())), name(*source.path))
-    proofs: dict[tuple[str, ...], bool] = {}
+    found = {place: _columns(session, source, job) for place, job in jobs.items()}
+    lists = {place: columns for place, columns in found.items() if columns is not None}
+    original = _original(source, lists.values())
+    proofs: dict[tuple[tuple[str, ...], str], bool] = {}
     offers: dict[int, Offer] = {}
-    for place, columns in fitting.items():
-        keys = jobs[place].draft.keys.value
-        own = original if same else _picked(columns, original)
-        if keys not in proofs:
-            proofs[keys] = _proves(session, own, keys)
-        rows = _picked(sql("*") if same else columns, kept.relation)
-        offers[place] = Offer(rows, proofs[keys], original=own)
+    for place, columns in lists.items():
+        taken = select_list(columns) if columns else sql("*")
+        own = _picked(taken, original) if columns else original
+        asked = jobs[place].draft.keys.value, str(own)
+        if asked not in proofs:
+            proofs[asked] = _proves(session, own, asked[0])
+        offers[place] = Offer(_picked(taken, kept.relation), proofs[asked], original=own)
     return original, offers
 
 
-def _columns(session: Session, source: Sql | SourceTable, job: Job) -> Sql | None:
-    """The select list by which a target takes its columns from the source; None if it cannot."""
+def _original(source: Sql | SourceTable, lists: Iterable[Mapping[str, str]]) -> Sql:
+    """The source, to stand after FROM: of a table, what some target takes."""
     if not isinstance(source, SourceTable):
-        return sql("*")
-    found: list[Sql] = []
+        return source
+    taken = dict.fromkeys(theirs for columns in lists for theirs in columns.values())
+    listed = join(", ", (name(each) for each in taken)) if taken else sql("*")
+    return _picked(listed, name(*source.path))
+
+
+def _columns(session: Session, source: Sql | SourceTable, job: Job) -> Mapping[str, str] | None:
+    """The source's columns by the target's names for them; None if the source does not fit.
+
+    Of a query, which is taken as it is, there are none.
+    """
+    if not isinstance(source, SourceTable):
+        return {}
+    found: list[Mapping[str, str]] = []
     with attempted(session):
         spec = with_target(session, job.draft)
         found.append(table_columns(session, spec, source, job.draft.target.columns))

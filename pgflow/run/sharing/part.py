@@ -12,7 +12,6 @@ from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import Sql
 from pgflow.plan.staging import STAGE
 from pgflow.plan.statement import Plan, Statement
-from pgflow.run import catalogue
 from pgflow.run.events import Observer, RunStarted
 from pgflow.run.execution import Execution
 from pgflow.run.facts import same_key_types
@@ -21,7 +20,7 @@ from pgflow.run.result import READ_BY
 from pgflow.run.session import Session
 from pgflow.run.sharing import origins
 from pgflow.run.sharing.foresight import Foresight, foresee_elsewhere, foresee_here, with_kept
-from pgflow.run.sharing.here import offers_here, whole
+from pgflow.run.sharing.here import offers_here
 from pgflow.run.sharing.kept import (
     GONE,
     POOLED,
@@ -41,10 +40,13 @@ from pgflow.run.sources.origin import Origin, OriginColumn
 #: The subject under which a run's details say how the source was read.
 READING = "reading"
 
-_CHEAP = "whole tables of this database cost less to read again than to keep"
 _LAST = "no target that follows can take the same rows"
 _BY_ITSELF = "the function did the work itself"
 _FUNCTION = "the function uses its connection, so that each target's transaction calls it"
+
+
+def _nothing() -> None:
+    """Need nothing to be done: what was kept stays with its transaction."""
 
 
 @dataclass
@@ -54,20 +56,25 @@ class Share:
     Attributes:
         jobs: The targets that may share, by their place in the pipeline.
         refused: Why the others do not, by theirs.
-        lasting: Whether what is kept outlives a transaction; it does not in the caller's.
+        lasting: Whether what is kept outlives a transaction; where one holds all of the targets,
+            the caller's or a dry run's, it need not.
         connected: Whether the pipeline's function takes connections.
+        save: Is called when rows were kept that must stay, whatever becomes of the target.
         why: Why an earlier target has kept nothing, where the source is to blame.
         kept: What is kept at present.
         names: The temporary tables that were made.
+        failed: The targets that failed, by their place.
     """
 
     jobs: Mapping[int, Job]
     refused: Mapping[int, str] = field(default_factory=dict)
     lasting: bool = True
     connected: bool = False
+    save: Callable[[], None] = _nothing
     why: str = ""
     kept: list[Kept] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    failed: set[int] = field(default_factory=set)
 
     def for_target(self, place: int) -> Kept | None:
         """Return what is kept for a target.
@@ -106,8 +113,17 @@ class Share:
         Args:
             kept: That.
         """
+        self.save()
         self.kept.append(kept)
         self.names.append(kept.name)
+
+    def reader(self, kept: Kept) -> int:
+        """Return the place of the target whose count of rows read is that of the reading.
+
+        Args:
+            kept: What is kept. Where the target that read it has failed, another one counts it.
+        """
+        return min({kept.reader, *kept.offers} - self.failed)
 
 
 @dataclass
@@ -144,7 +160,9 @@ class Part(Reading):
         if kept is not None:
             why = missing(session, kept, self.share.jobs[self.place])
             if not why:
-                self._reader = self.share.jobs[kept.reader].draft.target.label
+                reader = self.share.reader(kept)
+                if reader != self.place:
+                    self._reader = self.share.jobs[reader].draft.target.label
                 return self._from_kept(session, kept, kept.offers[self.place])
             self._alone(why)
             if why == GONE:
@@ -156,7 +174,7 @@ class Part(Reading):
             return locate()
         when = moment(session)
         found = locate()
-        if when.pooled:
+        if when.pooled and self.share.lasting:
             self._blame(POOLED)
             return found
         return self._reading(session, found, Kept(when.at, self.place, path=found.path), later)
@@ -214,9 +232,6 @@ class Part(Reading):
         offers: dict[int, Offer] = {}
         # What is wrong with the source, the run finds out as it always does.
         with attempted(session):
-            if self._is_cheap(session, source):
-                self._blame(_CHEAP)
-                return None
             rows, offers = offers_here(session, source, kept, jobs)
         mine = offers.pop(self.place, None)
         if mine is None or not offers:
@@ -229,16 +244,6 @@ class Part(Reading):
         kept = replace(kept, offers=offers)
         self.share.add(kept)
         return self._from_kept(session, kept, mine)
-
-    def _is_cheap(self, session: Session, source: Sql | SourceTable) -> bool:
-        """Whether to read again costs less than to keep, and gives the same rows.
-
-        A source that reads one of the targets gives others once that target is written.
-        """
-        if not catalogue.is_cheap(session, whole(source)):
-            return False
-        labels = dict.fromkeys(job.draft.target.label for job in self.share.jobs.values())
-        return not any(catalogue.reads(session, whole(source), label) for label in labels)
 
     def _recorder(
         self, origin: Origin, kept: Kept, later: Mapping[int, Job]
@@ -289,11 +294,7 @@ class Part(Reading):
             sight = foresee_elsewhere(session, source, jobs, self.place)
             why = OTHER_COLUMNS if self.place > min(jobs) else _LAST
         else:
-            cheap = False
-            with attempted(session):
-                cheap = self._is_cheap(session, source)
-            sight = None if cheap else foresee_here(session, source, jobs, self.place)
-            why = _CHEAP if cheap else _LAST
+            sight, why = foresee_here(session, source, jobs, self.place), _LAST
         if sight is None:
             return self._for_itself(found, why)
         self.foreseen = _once(sight.count)

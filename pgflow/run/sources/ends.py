@@ -16,6 +16,7 @@ from pgflow.declare.sources import Query, SourceTable
 from pgflow.errors import InvalidOption, UnsuitablePath
 from pgflow.plan.decision import Decision
 from pgflow.plan.sql import Sql
+from pgflow.plan.statement import Statement
 from pgflow.run.body import BodyConnection
 from pgflow.run.job import Job
 from pgflow.run.own_transaction import OwnTransactions
@@ -23,10 +24,10 @@ from pgflow.run.recovery.cancellation import Cancellation
 from pgflow.run.remote.identity import ask
 from pgflow.run.remote.transfer import PostgresOrigin
 from pgflow.run.remote.visit import SourceSession, visit
-from pgflow.run.session import Session
+from pgflow.run.session import Answer, Session
 from pgflow.run.sources.delivery import Delivery
 from pgflow.run.sources.foreign import foreign_origin, require_file
-from pgflow.run.sources.origin import Origin
+from pgflow.run.sources.origin import Origin, Tell
 
 #: The path that needs no transfer.
 HERE = "same_db"
@@ -118,6 +119,33 @@ class Ends:
         used = self._used or isinstance(delivery.given, Origin)
         self._own.check()
         return replace(self._located(delivery), used=used)
+
+    def check(self) -> None:
+        """Look again whether the function has ended a transaction, as it may while it makes rows.
+
+        Raises:
+            UnsuitableTransaction: It has.
+        """
+        self._own.check()
+
+    def feed(self, origin: Origin, tell: Tell, session: Session, statement: Statement) -> Answer:
+        """Copy an origin's rows into the stage, and look afterwards what was done meanwhile.
+
+        Args:
+            origin: The origin.
+            tell: Told how far it is.
+            session: The target's session.
+            statement: The COPY.
+
+        Returns:
+            What the origin answers.
+
+        Raises:
+            UnsuitableTransaction: As `check()` does.
+        """
+        answer = origin.feed(session, statement, tell)
+        self.check()
+        return answer
 
     def _for_source(self) -> Connection:
         self._used = True

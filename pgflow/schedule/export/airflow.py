@@ -106,7 +106,7 @@ def _task(each: Definition, place: Place) -> str:
     # Jinja would read what looks like its own signs in a name.
     safe = words.replace("{", "{{ '{' }}").replace("%", "{{ '%' }}").replace("#", "{{ '#' }}")
     # Airflow takes a command that ends in .sh for the name of a file; the blank makes it none.
-    command = f" {safe.replace(_INSTANT, _END)} "
+    command = f" {safe.replace(_INSTANT, _LOGICAL)} "
     return _TASK.format(
         label=_word(each.label),
         command=_word(command),
@@ -120,8 +120,8 @@ def _task(each: Definition, place: Place) -> str:
 #: Stands for the instant while the command is put together.
 _INSTANT = "INSTANT-OF-THE-FIRING"
 
-#: What Airflow puts there. A run that somebody began by hand has no interval in Airflow 3.
-_END = "{{ (data_interval_end | default(none) or dag_run.run_after).isoformat() }}"
+#: What Airflow puts there. A run that somebody began by hand may have no logical date in Airflow 3.
+_LOGICAL = "{{ (logical_date | default(none) or dag_run.run_after).isoformat() }}"
 
 
 def _word(text: str) -> str:
