@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 import pgflow
 from pgflow.plugins import ColumnPKPlugin
+from tests.sync.fan_out_world import Fan
 
 
 @dataclass
@@ -81,3 +82,12 @@ def counts(result: pgflow.SyncResult) -> dict[str, int]:
 def counts_fixture() -> Callable[[pgflow.SyncResult], dict[str, int]]:
     """See `counts`."""
     return counts
+
+
+@pytest.fixture
+def fan(world: World) -> Iterator[Fan]:
+    """A source of two rows, and whatever is made of it; no temporary table stays."""
+    world.fill((1, "a", 1), (2, "b", 2))
+    made = Fan(world)
+    yield made
+    assert made.left_behind() == []

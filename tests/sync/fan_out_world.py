@@ -12,6 +12,9 @@ from pgflow.run.events import RunStarted, Silence
 from pgflow.run.result import TargetResult
 from pgflow.run.sharing.part import READING
 
+#: The rows of the source that `fan` makes.
+A_AND_B = [(1, "a", "1.00"), (2, "b", "2.00")]
+
 #: A source that is no plain table: it aggregates, so that reading it again costs something.
 SUMS = "SELECT id, max(a) AS a, max(b) AS b FROM w.s GROUP BY id"
 

@@ -13,7 +13,6 @@ from pgflow.errors import TargetsFailed
 from pgflow.run.events import RunStarted, Silence
 from tests.sync.fan_out_world import COUNTED, SUMS, Between, Fan, count_reads, reads, told
 
-A_AND_B = [(1, "a", "1.00"), (2, "b", "2.00")]
 ONCE = "read once for 2 targets"
 GONE = "what an earlier target read is gone, with its run or its connection"
 ROWS = [{"id": 1, "a": "a", "b": 1}, {"id": 2, "a": "b", "b": 2}]

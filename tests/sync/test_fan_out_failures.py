@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,21 +14,11 @@ import pgflow
 from pgflow.errors import TargetsFailed
 from pgflow.plan.statement import Plan
 from pgflow.run.events import RunStarted, Silence
-from tests.sync.fan_out_world import COUNTED, SUMS, Between, Fan, count_reads, reads, told
+from tests.sync.fan_out_world import A_AND_B, COUNTED, SUMS, Between, Fan, count_reads, reads, told
 from tests.sync.sync_children import until
 
-A_AND_B = [(1, "a", "1.00"), (2, "b", "2.00")]
 ONCE = "read once for 2 targets"
 GONE = "what an earlier target read is gone, with its run or its connection"
-
-
-@pytest.fixture
-def fan(world: Any) -> Iterator[Fan]:
-    """A source of two rows, and whatever is made of it; no temporary table stays."""
-    world.fill((1, "a", 1), (2, "b", 2))
-    made = Fan(world)
-    yield made
-    assert made.left_behind() == []
 
 
 def history(fan: Fan) -> list[Any]:
