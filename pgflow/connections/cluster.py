@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import URL
 
@@ -81,8 +82,10 @@ class Cluster:
             EmbeddedServerFailed: `initdb` fails; the error ends with what it said.
         """
         self.account.make_directory(self.place)
-        half = self.place / "data.new"
-        shutil.rmtree(half, ignore_errors=True)
+        for left in self.place.glob("data.new*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # The initdb of a process that was killed may go on, and removes its directory in the end.
+        half = self.place / f"data.new.{uuid4().hex}"
         said = self._initdb(half, self._locales(), durable=durable)
         if "invalid locale name" in said.stdout:
             said = self._initdb(half, ["--locale=C"], durable=durable)
