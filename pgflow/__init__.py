@@ -9,6 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgflow import checks as checks
+    from pgflow import errors as errors
+    from pgflow import graph as graph
+    from pgflow import plugins as plugins
+    from pgflow import project as project
+    from pgflow import testing as testing
+    from pgflow import types as types
     from pgflow.alembic.apply import create_all
     from pgflow.connections.registry import connect, engine
     from pgflow.declare.items import Check, ForeignKey, Index, Unique
@@ -164,7 +171,13 @@ __all__ = [
 ]
 
 
+#: Modules that users write after `pgflow.`, without having imported them.
+_MODULES = frozenset({"checks", "errors", "graph", "plugins", "project", "testing", "types"})
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"pgflow.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'pgflow' has no attribute {name!r}")

@@ -372,6 +372,10 @@ def test_pipelines_that_wait_for_each_other_are_named() -> None:
         ordered([a, b, c])
     assert caught.value.chain == ("b", "c", "b")
     assert "wait for each other: 'b' reads from 'c' reads from 'b'. Sync them" in str(caught.value)
+    d = pipeline("d", metadata, SourceTable("warehouse.b"))
+    around = pipeline("c", MetaData(), SourceTable("warehouse.d"))
+    with pytest.raises(PipelineCycle, match=r"\(pgflow sync [bcd], then [bcd], then [bcd]\)"):
+        ordered([b, around, d])
 
 
 def test_every_target_of_a_pipeline_counts_as_written() -> None:

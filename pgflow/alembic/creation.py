@@ -147,7 +147,7 @@ class Creation:
                 raise DeclarationRefused(
                     f"The server does not accept {each.subject.makes or each.origin}: {why}. It "
                     f"is declared by {each.origin}; the statement begins with "
-                    f"{each.first_line!r}.",
+                    f"{each.first_line!r}.{_way_out(why)}",
                     sql=concealed(each.sql),
                     origin=each.origin,
                 ) from error
@@ -254,3 +254,14 @@ def _signatures(
         if (schema, name) in names:
             routine = EntityIdentifier(schema, name, kind=_PROKINDS[kind], arguments=arguments)
             yield routine, comment
+
+
+def _way_out(why: str) -> str:
+    """Name what a plain column needs to stand in an exclusion constraint."""
+    if 'no default operator class for access method "gist"' not in why:
+        return ""
+    return (
+        " Plain columns can exclude each other only with the extension btree_gist: let the plugin "
+        "declare it (NoOverlapPlugin(extension=True)), or have it created (CREATE EXTENSION "
+        "btree_gist)."
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,8 @@ from pgflow.observe.report import instant
 from pgflow.project.project import Project
 from pgflow.project.repeats import Repeat, Repeats, repeats
 from pgflow.project.selection import Selection
-from pgflow.project.standings import standings
+from pgflow.project.standings import Standing, standings
+from pgflow.run.records import GRACE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def retry_failed(output: Output, asked: Asked, *, as_json: bool) -> int:
     project = Project.load(asked.modules or None)
     words = asked.names or project.pipelines
     pipelines = Selection(project.pipelines).chosen(words, asked.exclude).values()
-    found = repeats(pipelines, standings(pipelines), asked.since, earlier=asked.earlier)
+    known = standings(pipelines)
+    found = repeats(pipelines, known, asked.since, earlier=asked.earlier)
     # What cannot be repeated is told before anything runs.
     chosen = tuple(repeat.chosen() for repeat in found.wanted)
     code = OK
@@ -69,6 +71,7 @@ def retry_failed(output: Output, asked: Asked, *, as_json: bool) -> int:
         )
         code = sync_pipelines(output, order, as_json=as_json)
     _tell_earlier(output, found)
+    _tell_running(output, known.values())
     return code
 
 
@@ -142,3 +145,13 @@ def _tell_earlier(output: Output, found: Repeats) -> None:
         f"not repeated: {count} earlier run{'s' if count > 1 else ''} of {names}, which failed "
         "with parameters with which none has succeeded since; --earlier repeats them too."
     )
+
+
+def _tell_running(output: Output, known: Iterable[Sequence[Standing]]) -> None:
+    """Say what may yet fail, or has: a process that is killed holds no lock that could tell."""
+    names = {each.pipeline for own in known for each in own if each.status == "running"}
+    if names:
+        output.note(
+            f"not repeated: {', '.join(sorted(names))}, of which a run shows as running. If its "
+            f"process was killed, that shows {GRACE_SECONDS} seconds after its begin."
+        )

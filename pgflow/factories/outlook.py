@@ -118,7 +118,8 @@ class Outlook:
             path,
             obstacle,
             source=source,
-            reading=self.reading.foreseen,
+            # What refuses the target has kept others from finding out what it could share.
+            reading=None if obstacle else self.reading.foreseen,
             server_plans=server_plans,
         )
 

@@ -20,6 +20,13 @@ _TYPE = re.compile(
 _INTEGERS = ("smallint", "integer", "bigint")
 _FRACTIONS = ("numeric", "real", "double precision")
 _STAMPS = ("timestamp without time zone", "timestamp with time zone")
+_TIMES = ("time without time zone", "time with time zone")
+_TEXTS = ("text", "character varying", "character", "name")
+
+#: An interval keeps what is above the last field of its type, and loses what is below it.
+_FIELDS = ("year", "month", "day", "hour", "minute", "second")
+#: Digits of money after the point, as most currencies have them.
+_CENTS = 2
 
 _MODIFIER = re.compile(r"\(\d+(?:,-?\d+)?\)")
 
@@ -27,7 +34,8 @@ _MODIFIER = re.compile(r"\(\d+(?:,-?\d+)?\)")
 _LOSSES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (_FRACTIONS, _INTEGERS, "fractions would be rounded away"),
     (_STAMPS, ("date",), "the time of day would be cut off"),
-    (_STAMPS, ("time without time zone", "time with time zone"), "the day would be cut off"),
+    (_STAMPS, _TIMES, "the day would be cut off"),
+    (("interval",), ("time without time zone",), "whole days would be cut off"),
     (
         ("timestamp with time zone",),
         ("timestamp without time zone",),
@@ -39,6 +47,9 @@ _LOSSES: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
         "the time zone would be cut off",
     ),
     (("double precision",), ("real",), "half of the digits would be cut off"),
+    (("inet",), ("cidr",), "the host's part of an address would be cut off"),
+    (_TEXTS, ('"char"',), "all but the first character would be cut off"),
+    (_TEXTS[:3], ("name",), "what is longer than 63 bytes would be cut off"),
 )
 
 #: Types in which each takes every value of those before it.
@@ -98,9 +109,15 @@ def loss(source: SourceColumn, target: TargetColumn) -> str | None:
     """
     if isinstance(source.type, Unknown):
         return None
-    found, wanted = SQLType.of(source.type), SQLType.of(target.type)
-    if found.base == wanted.base == "numeric":
-        return _lost_digits(found, wanted)
+    kinds = (source.type, target.type)
+    if all(kind.endswith("[]") for kind in kinds):
+        kinds = (source.type.removesuffix("[]"), target.type.removesuffix("[]"))
+    found, wanted = map(SQLType.of, kinds)
+    lost = (
+        _lost_digits(found, wanted) or _lost_seconds(found, wanted) or _lost_fields(found, wanted)
+    )
+    if lost is not None:
+        return lost
     if found.base == "numeric" and found.scale is not None and found.scale <= 0:
         return None
     return next(
@@ -114,9 +131,39 @@ def loss(source: SourceColumn, target: TargetColumn) -> str | None:
 
 
 def _lost_digits(found: SQLType, wanted: SQLType) -> str | None:
-    if found.scale is None or wanted.scale is None or found.scale <= wanted.scale:
+    """What a number of a declared scale loses in another one."""
+    if {found.base, wanted.base} not in ({"numeric"}, {"numeric", "money"}):
         return None
-    return f"digits after the {wanted.scale}th would be rounded away"
+    has = _CENTS if found.base == "money" else found.scale
+    keeps = _CENTS if wanted.base == "money" else wanted.scale
+    if has is None or keeps is None or has <= keeps:
+        return None
+    return f"digits after the {keeps}th would be rounded away"
+
+
+def _lost_seconds(found: SQLType, wanted: SQLType) -> str | None:
+    """What a time of a declared precision loses in another one."""
+    kinds = ("time", "interval")
+    if not (found.base.startswith(kinds) and wanted.base.startswith(kinds)):
+        return None
+    if found.precision is None or wanted.precision is None or found.precision <= wanted.precision:
+        return None
+    return f"digits of a second after the {wanted.precision}th would be rounded away"
+
+
+def _lost_fields(found: SQLType, wanted: SQLType) -> str | None:
+    """What an interval loses in a type of interval that ends with a larger field."""
+    if not (found.base.startswith("interval") and wanted.base.startswith("interval ")):
+        return None
+    last = wanted.base.rpartition(" ")[2]
+    if _place(found) <= _FIELDS.index(last):
+        return None
+    return f"what is less than a {last} would be cut off"
+
+
+def _place(interval: SQLType) -> int:
+    last = interval.base.rpartition(" ")[2]
+    return _FIELDS.index(last) if last in _FIELDS else len(_FIELDS) - 1
 
 
 def is_wider(source: SourceColumn, target: TargetColumn) -> bool:

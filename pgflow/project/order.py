@@ -154,9 +154,10 @@ def _finish(name: str, before: Others, done: dict[str, None]) -> None:
 
 def _cycle(chain: list[str]) -> PipelineCycle:
     spoken = " reads from ".join(repr(name) for name in chain)
+    order = ", then ".join(reversed(chain[:-1]))
     return PipelineCycle(
         f"these pipelines wait for each other: {spoken}. Sync them one by one in the order that "
-        f"is right (pgflow sync {chain[1]}, then {chain[0]}), or let one of them read something "
+        f"is right (pgflow sync {order}), or let one of them read something "
         "else.",
         chain=tuple(chain),
     )

@@ -167,6 +167,7 @@ def test_preview_is_compact_for_several_targets(place: Place, invoke: Invoke) ->
     assert ready == []
     refused = invoke("preview", "fan")
     assert refused.code == 1
+    assert "warehouse.b itself" not in refused.out, "nobody knows what it could share"
     shown = next(line for line in refused.out.splitlines() if "refused" in line)
     assert shown.startswith("    refused: ")
     assert len(shown) <= 100

@@ -244,8 +244,12 @@ def test_what_cannot_be_repeated_as_it_was_is_refused(
 
 
 def test_a_run_whose_process_died_is_repeated(ready: Place, invoke: Invoke) -> None:
-    """It need not be marked as abandoned by another run before."""
+    """It need not be marked as abandoned before; one that may yet go on is named."""
     assert invoke("sync", "raw").code == 0
+    ready.execute("UPDATE pgflow.runs SET status = 'running', started_at = now()")
+    ran = invoke("retry")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.startswith("nothing failed\nnot repeated: raw, of which a run shows as running.")
     ready.execute(
         "UPDATE pgflow.runs SET status = 'running', started_at = now() - interval '1 minute'"
     )

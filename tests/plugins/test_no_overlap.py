@@ -176,8 +176,11 @@ def test_a_role_that_may_not_make_the_extension_is_told_who_may(
     run(engine, "CREATE SCHEMA w; CREATE SCHEMA pgflow")
     role = f"e_{engine.url.database}"
     run(engine, f"CREATE ROLE {role}; GRANT CREATE, USAGE ON SCHEMA w, pgflow TO {role}")
-    metadata = sa.MetaData()
+    metadata, bare = sa.MetaData(), sa.MetaData()
     declared(metadata, plugin=NoOverlapPlugin())
+    declared(bare, plugin=NoOverlapPlugin(extension=False))
+    with pytest.raises(DeclarationRefused, match="(?s)btree_gist.*extension=True"):
+        pgflow.create_all(bare, connection=engine)
     try:
         with engine.connect() as connection, connection.begin():
             connection.exec_driver_sql(f"SET LOCAL ROLE {role}")

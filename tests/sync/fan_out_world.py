@@ -101,6 +101,6 @@ def all_of(target: Any) -> list[Any]:
 
 
 def foretold(pipeline: pgflow.Pipeline) -> list[str]:
-    """How a preview says it for each target."""
+    """How a preview says it for each target; who shares is only its to say."""
     found = [dict(each.decisions)["reading"] for each in pipeline.preview().targets]
-    return [f"read {d.value}{f': {d.reason}' if d.reason else ''}" for d in found]
+    return [f"read {d.value}{'' if d.value.startswith('once') else f': {d.reason}'}" for d in found]

@@ -125,6 +125,23 @@ def test_targets_in_other_databases_read_for_themselves(fan: Fan, far: Any) -> N
     assert Fan(far).rows(3) == A_AND_B
 
 
+def test_each_reading_of_several_is_named(fan: Fan, far: Any) -> None:
+    """Two targets here and two elsewhere are two readings, and a preview says whose."""
+    here = [pgflow.target(fan.world.table(name)) for name in ("t1", "t2")]
+    there = [pgflow.target(far.table(name), target_connection=far.engine) for name in ("t3", "t4")]
+    pipeline = pgflow.Pipeline(
+        "p", targets=[*here, *there], source=SUMS, connection=fan.world.engine, mode="merge"
+    )
+    pgflow.create_all(fan.world.metadata, connection=fan.world.engine)
+    pgflow.create_all(far.metadata, connection=far.engine)
+    shown = [line.strip() for line in str(pipeline.preview()).splitlines() if "is read" in line]
+    assert shown == [
+        "the source is read once for 2 targets: w.t1, w.t2",
+        "the source is read once for 2 targets: w.t3, w.t4",
+    ]
+    assert pipeline.sync().read == 4
+
+
 def test_a_single_target_says_nothing(fan: Fan) -> None:
     """A pipeline of one target has nobody to share with, and works as ever."""
     assert told(fan(SUMS, {"mode": "merge"}).sync()) == ["None"]

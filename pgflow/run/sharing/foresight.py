@@ -31,7 +31,7 @@ class Foresight:
     """How one target would take its part in a reading that is shared.
 
     Attributes:
-        count: How many targets share it.
+        places: The places in the pipeline of the targets that share it.
         asked: What is asked for facts, instead of the source as it was found.
         offer: What the target is given of what is kept; None for one that reads the source and
             has its rows kept when they have come.
@@ -39,7 +39,7 @@ class Foresight:
         rows: The planner's estimate of them.
     """
 
-    count: int
+    places: tuple[int, ...]
     asked: Sql | KeptOrigin | None = None
     offer: Offer | None = None
     made: tuple[Statement, ...] = ()
@@ -91,7 +91,7 @@ def foresee_here(
     made: Sequence[Statement] = ()
     if place == min(offers):
         made = keeping(FORESEEN, rows, lasting=True, measured=True)
-    return Foresight(len(offers), mine.original, mine, tuple(made), estimate)
+    return Foresight(tuple(offers), mine.original, mine, tuple(made), estimate)
 
 
 def foresee_elsewhere(
@@ -105,8 +105,8 @@ def foresee_elsewhere(
         return None
     offer = group[place]
     if offer is None:
-        return Foresight(len(group), made=keeping(kept, STAGE, lasting=True, measured=False))
-    return Foresight(len(group), KeptOrigin(kept, offer, session), offer)
+        return Foresight(tuple(group), made=keeping(kept, STAGE, lasting=True, measured=False))
+    return Foresight(tuple(group), KeptOrigin(kept, offer, session), offer)
 
 
 def with_kept(plan: Plan, made: Sequence[Statement]) -> Plan:

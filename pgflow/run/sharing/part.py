@@ -297,7 +297,8 @@ class Part(Reading):
             sight, why = foresee_here(session, source, jobs, self.place), _LAST
         if sight is None:
             return self._for_itself(found, why)
-        self.foreseen = _once(sight.count)
+        names = (self.share.jobs[place].draft.target.label for place in sorted(sight.places))
+        self.foreseen = _once(len(sight.places), f"shared by {', '.join(names)}")
         if itself:
             return found
         self._sight = sight
@@ -319,8 +320,8 @@ class Part(Reading):
         return found
 
 
-def _once(count: int) -> Decision[str]:
-    return Decision(f"once for {count} targets", "")
+def _once(count: int, why: str = "") -> Decision[str]:
+    return Decision(f"once for {count} targets", why)
 
 
 def _again(place: int, why: str) -> Decision[str]:

@@ -1,5 +1,6 @@
 -- append with a key: each key once. Rows whose key is there with other values are counted apart.
--- The source's primary key proves that no key comes twice.
+-- The source's primary key proves that no key comes twice. A key that somebody else inserts meanwhile
+-- is left alone.
 CREATE TEMPORARY TABLE delta ON COMMIT DROP AS
 SELECT s.*, t.id IS NULL AS is_new, NULL::bigint AS read
   FROM bench.source AS s
@@ -20,7 +21,8 @@ INSERT INTO bench.target
 SELECT id, name, email, amount, updated, active, quantity, day, now(), :'run_id'
   FROM delta
  WHERE is_new
- ORDER BY id;
+ ORDER BY id
+    ON CONFLICT (id) DO NOTHING;
 
 UPDATE pgflow.runs
    SET status = 'success', finished_at = clock_timestamp(),
