@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine
 from pgflow.connections.account import server_account
 from pgflow.connections.binaries import Binaries, find_binaries
 from pgflow.connections.cluster import Cluster
+from pgflow.connections.embedded import EmbeddedServer
 
 #: What makes a server fast whose data nobody needs after a crash.
 THROW_AWAY = {
@@ -191,3 +192,18 @@ def no_handlers_left() -> Iterator[None]:
     for handler in set(root.handlers) - before:
         if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
+
+
+@pytest.fixture
+def data_directory(
+    home: Path, binaries: Binaries, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """An empty directory for embedded servers, which are all stopped at the end."""
+    path = Path(tempfile.mkdtemp(prefix="pgflow-"))
+    path.chmod(0o711)
+    monkeypatch.setenv("PGFLOW_DATA_DIR", str(path))
+    monkeypatch.setenv("PGFLOW_PG_BIN", str(binaries.directory))
+    yield path
+    for lock in path.glob("*/lock"):
+        EmbeddedServer(lock.parent.name).stop()
+    shutil.rmtree(path)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from pgflow.connections.binaries import Binaries
 from pgflow.connections.embedded import EmbeddedServer
 from pgflow.connections.registry import unregister
 
@@ -26,21 +23,6 @@ if TYPE_CHECKING:
 STARTS = ("is started", "runs already")
 
 REGISTERED = "from pgflow.connections.registry import register\nregister('shop', '{url}')\n"
-
-
-@pytest.fixture
-def data_directory(
-    home: Path, binaries: Binaries, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """An empty directory for embedded servers, which are all stopped at the end."""
-    path = Path(tempfile.mkdtemp(prefix="pgflow-"))
-    path.chmod(0o711)
-    monkeypatch.setenv("PGFLOW_DATA_DIR", str(path))
-    monkeypatch.setenv("PGFLOW_PG_BIN", str(binaries.directory))
-    yield path
-    for lock in path.glob("*/lock"):
-        EmbeddedServer(lock.parent.name).stop()
-    shutil.rmtree(path)
 
 
 @pytest.fixture

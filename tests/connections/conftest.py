@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from pgflow.connections.binaries import Binaries
-from pgflow.connections.embedded import EmbeddedServer
 
 HOLD = """
 import os, sys
@@ -60,21 +55,6 @@ class Holder:
         """End the process as kill -9 does."""
         self.process.kill()
         self.process.wait()
-
-
-@pytest.fixture
-def data_directory(
-    home: Path, binaries: Binaries, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """An empty directory for embedded servers, which are all stopped at the end."""
-    path = Path(tempfile.mkdtemp(prefix="pgflow-"))
-    path.chmod(0o711)
-    monkeypatch.setenv("PGFLOW_DATA_DIR", str(path))
-    monkeypatch.setenv("PGFLOW_PG_BIN", str(binaries.directory))
-    yield path
-    for lock in path.glob("*/lock"):
-        EmbeddedServer(lock.parent.name).stop()
-    shutil.rmtree(path)
 
 
 @pytest.fixture
