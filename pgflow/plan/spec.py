@@ -32,6 +32,7 @@ class TargetColumn:
         collation: Its collation, spelt as SQL, if it is not the database's.
         deterministic: Whether only equal bytes are equal text to that collation.
         hidden_equality: The schema of its type's `=`, if the search path does not find it.
+        base: The number and the modifier of `type` in the catalogue, once they were read.
     """
 
     name: str
@@ -46,6 +47,7 @@ class TargetColumn:
     collation: str | None = None
     deterministic: bool = True
     hidden_equality: str | None = None
+    base: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pgflow import idents
 
@@ -104,7 +105,7 @@ def sql(template: str, **holes: Sql) -> Sql:
         TypeError: A hole was given something other than a fragment.
     """
     out: list[str | Bound] = []
-    for text, field, _spec, _conversion in string.Formatter().parse(template):
+    for text, field in _taken_apart(template):
         if text:
             out.append(text)
         if field is None:
@@ -114,3 +115,9 @@ def sql(template: str, **holes: Sql) -> Sql:
             raise TypeError(f"{{{field}}} takes a Sql fragment, not {type(piece).__name__}")
         out.extend(piece.parts)
     return Sql(tuple(out))
+
+
+@lru_cache(maxsize=1024)
+def _taken_apart(template: str) -> tuple[tuple[str, str | None], ...]:
+    """Literal texts, each with the name of the hole that follows it; a run fills the same ones."""
+    return tuple((text, field) for text, field, *_ in string.Formatter().parse(template))

@@ -8,7 +8,8 @@ changes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Column, ForeignKey, MetaData, Table
@@ -20,8 +21,6 @@ from pgflow.declare.registry import Mark, Registry
 #: A container, a registry or a collection of columns, and what it held.
 Held: TypeAlias = tuple[Any, Any]
 _CONTAINERS = (dict, list, set)
-#: What most attributes are; nothing of theirs can change.
-_PLAIN = frozenset({type(None), bool, int, str, tuple})
 
 
 class Snapshot:
@@ -143,13 +142,24 @@ def _hold(owner: object) -> list[Held]:
     state = dict(vars(owner))
     held: list[Held] = [(vars(owner), state)]
     for value in state.values():
-        if type(value) in _PLAIN:
-            continue
-        if isinstance(value, _CONTAINERS):
-            held.append((value, _copied(value)))
-        elif isinstance(value, ColumnCollection) and type(value) is not ReadOnlyColumnCollection:
-            held += _hold_columns(value)
+        hold = _holder(type(value))
+        if hold is not None:
+            held += hold(value)
     return held
+
+
+@cache
+def _holder(kind: type[Any]) -> Callable[[Any], list[Held]] | None:
+    """What remembers attributes of a type; None for most, of which nothing can change."""
+    if issubclass(kind, _CONTAINERS):
+        return _hold_container
+    if issubclass(kind, ColumnCollection) and kind is not ReadOnlyColumnCollection:
+        return _hold_columns
+    return None
+
+
+def _hold_container(container: Any) -> list[Held]:
+    return [(container, _copied(container))]
 
 
 def _hold_columns(columns: ColumnCollection[Any, Column[Any]]) -> list[Held]:

@@ -5,109 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from pgflow.plan.spec import SourceColumn, SyncSpec, TargetColumn
+from pgflow.plan.spec import SyncSpec
 from pgflow.plan.sql import Sql, bind, join, name, sql
-from pgflow.run.session import Field, Session
-
-# The type that a domain is made of, through domains over domains; other types stand for themselves.
-UNFOLD = """LATERAL (
-    WITH RECURSIVE u (oid, modifier) AS (
-      SELECT {oid}, {modifier} UNION ALL
-      SELECT d.typbasetype, d.typtypmod FROM u JOIN pg_type d ON d.oid = u.oid AND d.typtype = 'd')
-    SELECT u.oid, u.modifier FROM u JOIN pg_type p ON p.oid = u.oid AND p.typtype <> 'd')"""
-
-# The type to cast a source value to before it is compared. varchar(n), char(n) and bit(n) lose
-# their length, because an explicit cast would cut the value silently where writing it fails.
-CAST_TYPE = """format_type({t}.oid, CASE WHEN {t}.oid IN
-         (1042, 1043, 1560, 1562, 1014, 1015, 1561, 1563) THEN -1 ELSE {t}.modifier END) AS type,
-       CASE WHEN {t}.oid IN (1042, 1043) AND {t}.modifier > 4 THEN {t}.modifier - 4 END AS length"""
-
-# A type has an equality if it has a default btree or hash operator class, its own or that of a
-# type that it is the same bytes as (varchar: text). Geometric `=` compares areas: no equality.
-# What an array, a domain or a row is made of needs one too.
-_COMPARABLE = """
-NOT EXISTS (
-    WITH RECURSIVE part (oid) AS (
-      SELECT b.oid UNION
-      SELECT x.oid FROM part JOIN pg_type p ON p.oid = part.oid CROSS JOIN LATERAL (
-        SELECT p.typelem AS oid WHERE p.typcategory = 'A' AND p.typelem <> 0 UNION ALL
-        SELECT p.typbasetype WHERE p.typtype = 'd' UNION ALL
-        SELECT f.atttypid FROM pg_attribute f
-         WHERE p.typtype = 'c' AND f.attrelid = p.typrelid AND f.attnum > 0
-           AND NOT f.attisdropped) AS x)
-    SELECT FROM part JOIN pg_type e ON e.oid = part.oid
-     WHERE e.typtype NOT IN ('d', 'c', 'e', 'r', 'm')
-       AND NOT (e.typcategory = 'A' AND e.typelem <> 0)
-       AND NOT EXISTS (
-         SELECT FROM pg_opclass o
-          WHERE o.opcdefault AND o.opcmethod IN (403, 405)
-            AND (o.opcintype = e.oid OR EXISTS (
-                 SELECT FROM pg_cast c WHERE c.castsource = e.oid AND c.casttarget = o.opcintype
-                    AND c.castmethod = 'b' AND c.castcontext = 'i'))))"""
-
-# Where a type's own `=` lives if the search path does not find it: another type's would be used.
-_HIDDEN = """
-(SELECT p.oprnamespace::regnamespace::text FROM pg_opclass o
-   JOIN pg_amop s ON s.amopfamily = o.opcfamily AND s.amopstrategy = 3
-        AND s.amoplefttype = b.oid AND s.amoprighttype = b.oid
-   JOIN pg_operator p ON p.oid = s.amopopr
-  WHERE o.opcdefault AND o.opcmethod = 403 AND o.opcintype = b.oid
-    AND NOT pg_operator_is_visible(p.oid))"""
-
-_COLUMNS = (
-    "SELECT a.attname AS name,"  # noqa: S608  # put together from constants of this module
-    + CAST_TYPE.format(t="b")
-    + """,
-       t.typtype = 'd' AS domain,
-       NOT a.attnotnull AS nullable,
-       a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL AS has_default,
-       a.attgenerated <> '' AS generated,
-       a.attidentity = 'a' AS always_identity,
-       """
-    + _COMPARABLE
-    + """ AS comparable,"""
-    + _HIDDEN
-    + """ AS hidden_equality,
-       CASE WHEN l.collname <> 'default'
-            THEN format('%I.%I', l.collnamespace::regnamespace, l.collname) END AS collation,
-       coalesce(l.collisdeterministic, true) AS deterministic
-  FROM pg_attribute a
-  JOIN pg_type t ON t.oid = a.atttypid
-  LEFT JOIN pg_collation l ON l.oid = a.attcollation
- CROSS JOIN """
-    + UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod")
-    + """ AS b
- WHERE a.attrelid = {target}::regclass AND a.attnum > 0 AND NOT a.attisdropped
- ORDER BY a.attnum"""
-)
-
-# Only values that assignment takes, and text, which every type can be read from. Arrays,
-# composites and pseudo-types are left to the server.
-_SOURCE = (
-    "SELECT "  # noqa: S608  # put together from constants of this module
-    + CAST_TYPE.format(t="b")
-    + """, format_type(a.atttypid, a.atttypmod) AS target_type,
-       a.atttypid IS NULL OR u.oid = v.oid OR u.typcategory IN ('S', 'X', 'A')
-       OR v.typcategory IN ('S', 'A') OR u.typtype IN ('c', 'p')
-       OR EXISTS (SELECT FROM pg_cast c WHERE c.castsource = u.oid AND c.casttarget = v.oid
-                     AND c.castcontext IN ('i', 'a')) AS fits
-  FROM unnest({names}::text[], {oids}::oid[], {modifiers}::int4[]) WITH ORDINALITY
-       AS s(name, oid, modifier, position)
-  CROSS JOIN """
-    + UNFOLD.format(oid="s.oid", modifier="s.modifier")
-    + """ AS b
-  JOIN pg_type u ON u.oid = b.oid
-  LEFT JOIN pg_attribute a ON a.attrelid = {target}::regclass AND a.attname = s.name
-        AND a.attnum > 0 AND NOT a.attisdropped
-  LEFT JOIN """
-    + UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod")
-    + """ AS w ON true
-  LEFT JOIN pg_type v ON v.oid = w.oid
- ORDER BY s.position"""
-)
+from pgflow.run.session import Session
 
 _TARGET = """
 SELECT EXISTS (
@@ -132,19 +34,6 @@ SELECT EXISTS (
   FROM pg_class c WHERE c.oid = {target}::regclass"""
 
 
-@dataclass(frozen=True)
-class Source:
-    """What the catalogue says of a source.
-
-    Attributes:
-        columns: Its columns.
-        misfits: Columns whose type the target's column does not take, with that type.
-    """
-
-    columns: tuple[SourceColumn, ...]
-    misfits: tuple[tuple[SourceColumn, str], ...]
-
-
 def comments(session: Session, *relations: str) -> dict[str, str | None]:
     """Return the comments of tables by qualified name: empty where there is none.
 
@@ -163,12 +52,6 @@ def comments(session: Session, *relations: str) -> dict[str, str | None]:
     text = sql("SELECT " + columns, **{f"c{i}": check for i, check in enumerate(checks)})
     row = session.run(text, "look for the tables").rows[0]
     return {relation: row[f"r{i}"] for i, relation in enumerate(relations)}
-
-
-def target_columns(session: Session, target: str) -> tuple[TargetColumn, ...]:
-    """Read a table's columns as they really are."""
-    text = sql(_COLUMNS, target=bind(target, "target"))
-    return tuple(TargetColumn(**row) for row in session.run(text, "read the target's columns").rows)
 
 
 def target_facts(session: Session, spec: SyncSpec) -> dict[str, Any]:
@@ -194,29 +77,9 @@ def is_empty(session: Session, relation: Sql) -> bool:
     return bool(session.run(text, "look whether the target is empty").rows[0]["empty"])
 
 
-def source_columns(session: Session, target: str, fields: Sequence[Field]) -> Source:
-    """Name the types of a source's columns, and find those that the target does not take."""
-    text = sql(
-        _SOURCE,
-        names=bind([f.name for f in fields], "names"),
-        oids=bind([f.oid for f in fields], "oids"),
-        modifiers=bind([f.modifier for f in fields], "modifiers"),
-        target=bind(target, "target"),
-    )
-    rows = session.run(text, "read the source's types").rows
-    columns = tuple(
-        SourceColumn(f.name, row["type"], row["length"])
-        for f, row in zip(fields, rows, strict=True)
-    )
-    misfits = tuple(
-        (column, row["target_type"])
-        for column, row in zip(columns, rows, strict=True)
-        if not row["fits"]
-    )
-    return Source(columns, misfits)
-
-
-def proves_unique(session: Session, target: Sql, source: Sql, keys: Sequence[str]) -> bool:
+def proves_unique(
+    session: Session, target: Sql, source: Sql, keys: Sequence[str], *, scanned: bool = False
+) -> bool:
     """Ask the planner whether no two rows of a source can share a key.
 
     It drops a LEFT JOIN whose right side is unique on the join columns and otherwise unused. If
@@ -228,6 +91,7 @@ def proves_unique(session: Session, target: Sql, source: Sql, keys: Sequence[str
         target: A table that has the keys.
         source: The source, whose keys are of the same types.
         keys: The merge keys.
+        scanned: Whether the source is known to be whole tables as they are.
     """
     pairs = [sql("t.{key} = s.{key}", key=name(key)) for key in keys]
     text = sql(
@@ -240,6 +104,8 @@ def proves_unique(session: Session, target: Sql, source: Sql, keys: Sequence[str
     plan = session.run(text, "ask whether the source's keys are unique").rows[0]["QUERY PLAN"]
     if any("Join Type" in node for node in _nodes(plan)):
         return False
+    if scanned:
+        return True
     # DISTINCT ON with ORDER BY calls set-returning functions last, so that keys repeat after all;
     # the planner takes the keys for distinct all the same.
     explain = sql("EXPLAIN (FORMAT JSON, COSTS OFF) {source}", source=source)

@@ -15,7 +15,7 @@ from pgflow.plan.decision import UNKNOWN, Decision
 from pgflow.plan.fit import check_types, fit
 from pgflow.plan.spec import Facts, SourceColumn, SourceShape, SyncSpec, TargetColumn
 from pgflow.plan.sql import Sql, join, name, sql
-from pgflow.run import catalogue
+from pgflow.run import catalogue, column_facts
 from pgflow.run.job import Job
 from pgflow.run.lookups import with_links
 from pgflow.run.positions.positions import with_watermark
@@ -115,7 +115,7 @@ def with_target(session: Session, spec: SyncSpec) -> SyncSpec:
     Raises:
         MissingTable: One is not.
     """
-    real = {c.name: c for c in catalogue.target_columns(session, spec.target.label)}
+    real = {c.name: c for c in column_facts.target_columns(session, spec.target.label)}
     session.defaulted = frozenset(name for name, column in real.items() if column.has_default)
     declared = [c.name for c in spec.target.columns]
     missing = [c for c in (*declared, *spec.target.system.names) if c not in real]
@@ -156,7 +156,7 @@ def _from_here(session: Session, spec: SyncSpec, job: Job, source: Sql | SourceT
 
 def _with_source(session: Session, spec: SyncSpec, source: Sql) -> SyncSpec:
     fields = session.describe(source, f"read the source of {spec.owner}")
-    found = catalogue.source_columns(session, spec.target.label, fields)
+    found = column_facts.source_columns(session, spec.target, fields)
     check_types(spec, found.misfits)
     reads_target = spec.mode == "truncate" and catalogue.reads(session, source, spec.target.label)
     rows = catalogue.rows_if_cheap(session, source)
@@ -270,7 +270,9 @@ def _with_proof(session: Session, spec: SyncSpec) -> SourceShape:
         return spec.source
     relation = sql("(SELECT * FROM {s} AS q)", s=spec.source.relation)
     keys = spec.keys.value
-    if catalogue.proves_unique(session, spec.target.relation, relation, keys):
+    if catalogue.proves_unique(
+        session, spec.target.relation, relation, keys, scanned=spec.source.cheap
+    ):
         proof = Decision(True, "the planner proves that the source has each key once")
         return replace(spec.source, unique=proof)
     return spec.source

@@ -13,7 +13,7 @@ from pgflow.plan.fit import check_types
 from pgflow.plan.link import INSTANT, Link
 from pgflow.plan.spec import SourceColumn, SyncSpec
 from pgflow.plan.sql import join, name, raw, sql
-from pgflow.run import catalogue
+from pgflow.run.column_facts import source_columns
 from pgflow.run.session import Session
 
 
@@ -104,7 +104,7 @@ def _looked_up(session: Session, spec: SyncSpec) -> tuple[SourceColumn, ...]:
             f"read {link.label}, for lookup {link.into!r}",
         )
     )
-    found = catalogue.source_columns(session, spec.target.label, fields)
+    found = source_columns(session, spec.target, fields)
     check_types(spec, found.misfits)
     return found.columns
 

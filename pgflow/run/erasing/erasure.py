@@ -22,7 +22,7 @@ from pgflow.errors import CannotForget, MissingTable, StatementFailed, TargetLoc
 from pgflow.plan.spec import TargetColumn
 from pgflow.plan.sql import Sql, bind, join, name, raw, sql
 from pgflow.resolve.config import Config
-from pgflow.run import catalogue, joining, locks
+from pgflow.run import catalogue, column_facts, joining, locks
 from pgflow.run.erasing import quarantine, traces
 from pgflow.run.erasing.erased_key import ErasedKey, key_text
 from pgflow.run.session import Session
@@ -238,7 +238,7 @@ def _columns(
     session: Session, label: str, declared: Table | None, key: object
 ) -> dict[TargetColumn, str | None]:
     """The key's columns as the database has them, with their values as text."""
-    real = {column.name: column for column in catalogue.target_columns(session, label)}
+    real = {column.name: column for column in column_facts.target_columns(session, label)}
     given = key if isinstance(key, Mapping) else {_only_key(session, label, declared): key}
     if not given:
         raise CannotForget("the key is empty: give the value of at least one column.")

@@ -16,7 +16,7 @@ from pgflow.plan.decision import Unknown
 from pgflow.plan.fit import check_types
 from pgflow.plan.spec import SourceColumn, SyncSpec
 from pgflow.plan.sql import Sql, bind, name, raw, sql
-from pgflow.run import catalogue
+from pgflow.run import column_facts
 from pgflow.run.remote.shapes import shapes
 from pgflow.run.session import Field, Session
 from pgflow.run.sources.origin import OriginColumn
@@ -91,7 +91,7 @@ _MONEY = {"money": "numeric", "money[]": "numeric[]"}
 #: What the source's server knows of its columns' types.
 _THEIRS = (
     "SELECT "  # noqa: S608  # put together from constants
-    + catalogue.CAST_TYPE.format(t="s")
+    + column_facts.CAST_TYPE.format(t="s")
     + ", n.nspname::text AS schema, u.typname::text AS typname, u.typtype::text AS kind,\n"
     "       u.typcategory::text AS category, u.oid < 10000 AS built_in\n"
     "  FROM unnest({oids}::oid[], {modifiers}::int4[]) WITH ORDINALITY"
@@ -107,7 +107,7 @@ _OURS = (
     "a.attname IS NOT NULL AS wanted,\n"
     "       format_type(a.atttypid, a.atttypmod) AS target_type, v.oid::bigint AS oid,\n"
     "       v.typname::text AS typname, v.typcategory::text AS category,\n       "
-    + catalogue.CAST_TYPE.format(t="w")
+    + column_facts.CAST_TYPE.format(t="w")
     + ",\n"
     "       coalesce(" + _IS_PLAIN.format(t="v") + ", false) AS plain,\n"
     "       coalesce(" + _IS_PLAIN.format(t="k") + ", false) AS known_plain\n"
@@ -116,7 +116,7 @@ _OURS = (
     "       WITH ORDINALITY AS s(name, oid, schema, typname, kind, built_in, position)\n"
     "  LEFT JOIN pg_attribute a ON a.attrelid = {target}::regclass AND a.attname = s.name\n"
     "        AND a.attnum > 0 AND NOT a.attisdropped\n"
-    "  LEFT JOIN " + catalogue.UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod") + " AS w"
+    "  LEFT JOIN " + column_facts.UNFOLD.format(oid="a.atttypid", modifier="a.atttypmod") + " AS w"
     " ON true\n"
     "  LEFT JOIN pg_type v ON v.oid = w.oid\n"
     "  LEFT JOIN LATERAL (\n"
@@ -249,7 +249,7 @@ def _check(
     ]
     misfits: list[tuple[SourceColumn, str]] = []
     if known:
-        found = catalogue.source_columns(target, spec.target.label, [f for f, _ in known])
+        found = column_facts.source_columns(target, spec.target, [f for f, _ in known])
         spelt = {f.name: own for f, own in known}
         misfits += [(replace(c, type=spelt[c.name]), kind) for c, kind in found.misfits]
     misfits += [
