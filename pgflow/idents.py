@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from pgflow.errors import InvalidIdentifier
 
@@ -71,10 +72,9 @@ def truncate(name: str) -> str:
     Raises:
         InvalidIdentifier: The name is empty or holds a NUL character.
     """
-    encoded = check(name).encode()
-    if len(encoded) <= MAX_BYTES:
+    if len(check(name)) <= MAX_BYTES and name.isascii():
         return name
-    return encoded[:MAX_BYTES].decode(errors="ignore")
+    return name.encode()[:MAX_BYTES].decode(errors="ignore")
 
 
 def fit(name: str) -> str:
@@ -107,7 +107,11 @@ def quote(name: str) -> str:
     Returns:
         The bare name if it is plain lower case and no keyword, else the name in double quotes.
     """
-    name = truncate(name)
+    return _quoted(truncate(name))
+
+
+@lru_cache(maxsize=4096)
+def _quoted(name: str) -> str:
     if _PLAIN.match(name) and name not in _RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'

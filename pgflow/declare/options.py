@@ -157,8 +157,10 @@ class SyncOptions:
         Returns:
             Options in which each value is the stronger one that was given.
         """
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(defaults, **{k: v for k, v in given.items() if v is not None})
+        given = self.given()
+        if not given or not defaults.given():
+            return self if given else defaults
+        return replace(defaults, **given)
 
     @property
     def incremental(self) -> bool:
@@ -178,8 +180,8 @@ class SyncOptions:
 
     def given(self) -> dict[str, Any]:
         """Return the options that were given, by name."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        values = ((name, getattr(self, name)) for name in OPTION_NAMES)
+        return {name: value for name, value in values if value is not None}
 
 
 #: Names of all options, for whoever collects them from keyword arguments.

@@ -38,3 +38,10 @@ class SystemColumns:
         """The names of the columns that the table has."""
         values = (getattr(self, f.name) for f in fields(self))
         return tuple(value for value in values if value is not None)
+
+    def with_more(self, more: SystemColumns) -> SystemColumns:
+        """Take over the names that another owner of the same table adds."""
+        if self == more:
+            return self
+        names = {f.name: getattr(more, f.name) or getattr(self, f.name) for f in fields(self)}
+        return SystemColumns(**names)

@@ -6,7 +6,6 @@ incompatible modes apart. An amendment is checked as a whole before anything is 
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -95,7 +94,7 @@ def amend(table: Table, amendment: Amendment) -> None:
     state = state_of(table)
     remember(
         table,
-        system=_united(state.system, amendment.system),
+        system=state.system.with_more(amendment.system),
         amendments=(*state.amendments, amendment),
         history=amendment.primary_key if amendment.keeps_history else state.history,
     )
@@ -185,8 +184,3 @@ def _misfit(column: Column[Any], wanted: SystemColumn) -> str | None:
     if wanted.kind in ("instant", "batch", "hash") and column.nullable != wanted.nullable:
         return "it must take NULL" if wanted.nullable else "it must be NOT NULL"
     return None
-
-
-def _united(known: SystemColumns, more: SystemColumns) -> SystemColumns:
-    names = {f.name: getattr(more, f.name) or getattr(known, f.name) for f in fields(known)}
-    return SystemColumns(**names)

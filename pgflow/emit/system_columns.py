@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -155,17 +156,25 @@ def system_columns(
         )
     version_id = overrides.get(VERSION_ID) if mode == "scd2" else None
     _check_distinct([*present.values(), *([version_id] if version_id else [])], owner)
-    columns = tuple(_column(role, name, present) for role, name in present.items())
+    kept = tuple(map(idents.truncate, keys)) if mode == "scd2" or match else ()
+    return _amendment(mode, kept, tuple(present.items()), version_id, match)
+
+
+@lru_cache(maxsize=256)
+def _amendment(
+    mode: str,
+    keys: tuple[str, ...],
+    present: tuple[tuple[str, str], ...],
+    version_id: str | None,
+    match: bool,
+) -> Amendment:
+    """Put an amendment together; most tables of a project get one of a few."""
+    names = dict(present)
+    columns = tuple(_column(role, name, names) for role, name in present)
     if version_id is not None:
         columns += (SystemColumn(VERSION_ID, version_id, "number", nullable=False),)
-    return Amendment(
-        mode,
-        tuple(map(idents.truncate, keys)) if mode == "scd2" or match else (),
-        columns,
-        replace(SystemColumns(), **{_CATALOGUE[role][0]: name for role, name in present.items()}),
-        version_id,
-        match,
-    )
+    system = SystemColumns(**{_CATALOGUE[role][0]: name for role, name in present})
+    return Amendment(mode, keys, columns, system, version_id, match)
 
 
 def check_overrides(overrides: Mapping[str, str | None], owner: str = "") -> None:

@@ -193,21 +193,26 @@ def _refuse_referrer(
     )
 
 
-def _drop_primary_key(table: Table) -> str | None:
-    """Take the primary key off, and return its name."""
+def _drop_primary_key(table: Table) -> None:
+    """Take the primary key off."""
+    _release_primary_key(table)
+    table.append_constraint(sa.PrimaryKeyConstraint())
+
+
+def _release_primary_key(table: Table) -> str | None:
+    """Make place for another primary key, and return the name of the former one."""
     former = table.primary_key
     for column in former.columns:
         column.primary_key = False
     name = former.name if isinstance(former.name, str) else None
     release(table, name)
-    table.append_constraint(sa.PrimaryKeyConstraint())
     return name
 
 
 def _set_primary_key(table: Table, columns: tuple[str, ...]) -> None:
     if _names(table.primary_key) == columns:
         return
-    name = _drop_primary_key(table)
+    name = _release_primary_key(table)
     for column in columns:
         table.columns[column].primary_key = True
         table.columns[column].nullable = False

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import ClassVar
 
 from pgflow.declare.resource import TableSpec
-from pgflow.declare.system_columns import SystemColumns
 from pgflow.emit.history import (
     amend,
     check_amend,
@@ -79,15 +77,10 @@ class LoadColumnsPlugin(Plugin):
             amend(table, amendment)
 
         ctx.stage(apply, tables=[table])
-        ctx[SYSTEM_COLUMNS] = _united(system_columns_of(table), amendment.system)
+        ctx[SYSTEM_COLUMNS] = system_columns_of(table).with_more(amendment.system)
 
 
 def _owner(ctx: FactoryContext) -> str:
     if isinstance(ctx.spec, TableSpec):
         return f"table {ctx.spec.label}"
     return f"pipeline {getattr(ctx.spec, 'name', ctx.tablename)!r}"
-
-
-def _united(known: SystemColumns, more: SystemColumns) -> SystemColumns:
-    names = {f.name: getattr(more, f.name) or getattr(known, f.name) for f in fields(known)}
-    return SystemColumns(**names)

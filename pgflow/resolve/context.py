@@ -94,7 +94,7 @@ class FactoryContext:
         self.injected_columns: Final[list[Column[Any]]] = []
         self._values: dict[str, Any] = {}
         self._collected: dict[str, list[Any]] = {str(COLUMNS): self.injected_columns}
-        self._keys: dict[str, list[Key[Any]]] = {str(COLUMNS): [COLUMNS]}
+        self._keys: dict[str, tuple[Key[Any], ...]] = {str(COLUMNS): (COLUMNS,)}
         self._journal: Journal | None = None
         self._staged: list[Staged] | None = None
 
@@ -264,10 +264,11 @@ class FactoryContext:
 
     # --- for the resolution ------------------------------------------------------------
 
-    def _learn(self, keys: Mapping[str, list[Key[Any]]]) -> None:
+    def _learn(self, keys: Mapping[str, tuple[Key[Any], ...]]) -> None:
         """Take note of the typed keys that plugins declare: they check plain strings too."""
         for name, declared in keys.items():
-            self._keys.setdefault(name, []).extend(declared)
+            known = self._keys.get(name)
+            self._keys[name] = declared if known is None else (*known, *declared)
             if name in self._values:
                 self._check(name, self._values[name])
 

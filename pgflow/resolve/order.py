@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from pgflow.errors import PluginCycle
+from pgflow.resolve.keys import Key
 from pgflow.resolve.validation import validate
 from pgflow.resolve.wiring import Entry, Wires
 
@@ -37,10 +39,12 @@ class Arrangement:
     Attributes:
         order: List indexes in the order of running.
         edges: Everything that the order had to respect.
+        typed: The typed keys of each name, different ones of a name once each.
     """
 
     order: tuple[int, ...]
     edges: tuple[Edge, ...]
+    typed: Mapping[str, tuple[Key[Any], ...]]
 
 
 #: Orders that were worked out before: most factories of a project have the same plugins.
@@ -69,10 +73,19 @@ def arrange(entries: Sequence[Entry], owner: str, given: Iterable[str] = ()) -> 
     if found is None:
         validate(entries, owner, signature[1])
         edges = tuple(_edges(wires))
-        found = Arrangement(_sort(entries, edges, owner), edges)
+        found = Arrangement(_sort(entries, edges, owner), edges, _typed(wires))
         if len(_known) >= _KNOWN_AT_MOST:
             _known.clear()
         _known[signature] = found
+    return found
+
+
+def _typed(wires: Iterable[Wires]) -> dict[str, tuple[Key[Any], ...]]:
+    found: dict[str, tuple[Key[Any], ...]] = {}
+    for key in (key for wire in wires for key in wire.keys):
+        known = found.get(str(key), ())
+        if isinstance(key, Key) and key.type not in [other.type for other in known]:
+            found[str(key)] = (*known, key)
     return found
 
 

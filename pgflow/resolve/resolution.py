@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from pgflow.errors import UndeclaredWrite, UnwrittenKey
 from pgflow.resolve.context import FactoryContext, Journal, Staged
 from pgflow.resolve.explain import Explanation, explain
-from pgflow.resolve.keys import COLUMNS, Key, check_type
+from pgflow.resolve.keys import COLUMNS, check_type
 from pgflow.resolve.order import Arrangement, arrange
 from pgflow.resolve.plugin import Plugin
 from pgflow.resolve.snapshot import Snapshot
@@ -68,7 +68,7 @@ class Resolution:
             Exception: Whatever a plugin or a staged operation raises, with a note that says
                 which. In every case the MetaData is exactly as it was.
         """
-        ctx._learn(_typed_keys(self.entries))
+        ctx._learn(self.arrangement.typed)
         with _undone_on_failure(ctx) as snapshot:
             present = {id(plugin) for plugin in ctx.plugins}
             ctx.plugins.extend(plugin for plugin in self.plugins if id(plugin) not in present)
@@ -128,17 +128,6 @@ def _apply(staged: Sequence[Staged], snapshot: Snapshot) -> None:
     for operation in staged:
         with _noted(f"raised by what {operation.by} staged"):
             operation.apply()
-
-
-def _typed_keys(entries: Sequence[Entry]) -> dict[str, list[Key[object]]]:
-    found: dict[str, list[Key[object]]] = {}
-    for entry in entries:
-        for key in entry.keys:
-            if isinstance(key, Key):
-                known = found.setdefault(str(key), [])
-                if key.type not in [other.type for other in known]:
-                    known.append(key)
-    return found
 
 
 def _run(entry: Entry, ctx: FactoryContext, owner: str) -> None:

@@ -9,7 +9,6 @@ changes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Column, ForeignKey, MetaData, Table
@@ -142,20 +141,26 @@ def _hold(owner: object) -> list[Held]:
     state = dict(vars(owner))
     held: list[Held] = [(vars(owner), state)]
     for value in state.values():
-        hold = _holder(type(value))
+        hold = _HOLDERS[type(value)]
         if hold is not None:
             held += hold(value)
     return held
 
 
-@cache
-def _holder(kind: type[Any]) -> Callable[[Any], list[Held]] | None:
+class _Holders(dict[type[Any], "Callable[[Any], list[Held]] | None"]):
     """What remembers attributes of a type; None for most, of which nothing can change."""
-    if issubclass(kind, _CONTAINERS):
-        return _hold_container
-    if issubclass(kind, ColumnCollection) and kind is not ReadOnlyColumnCollection:
-        return _hold_columns
-    return None
+
+    def __missing__(self, kind: type[Any]) -> Callable[[Any], list[Held]] | None:
+        hold: Callable[[Any], list[Held]] | None = None
+        if issubclass(kind, _CONTAINERS):
+            hold = _hold_container
+        elif issubclass(kind, ColumnCollection) and kind is not ReadOnlyColumnCollection:
+            hold = _hold_columns
+        self[kind] = hold
+        return hold
+
+
+_HOLDERS = _Holders()
 
 
 def _hold_container(container: Any) -> list[Held]:

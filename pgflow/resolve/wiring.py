@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeAlias
 
 from pgflow.errors import NotAPlugin
 from pgflow.resolve.declaration import Neighbour, unique
-from pgflow.resolve.keys import is_collecting
+from pgflow.resolve.keys import Key, is_collecting
 from pgflow.resolve.plugin import Plugin
 
 #: What plugin lists take: an instance, a class, or a callable that makes an instance.
 PluginSource: TypeAlias = "Plugin | type[Plugin] | Callable[[], Plugin]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wires:
     """Everything about a plugin that its place in the order depends on.
+
+    Plugins that say the same of themselves share one.
 
     Attributes:
         cls: The plugin's class.
@@ -30,6 +32,7 @@ class Wires:
         before: Plugins that must run later.
         after: Plugins that must run earlier.
         group: Its singleton group, or None.
+        keys: Every key that it mentions, typed where it is declared so.
         collecting: Those of its keys that say themselves that they collect.
     """
 
@@ -42,6 +45,7 @@ class Wires:
     before: tuple[Neighbour, ...]
     after: tuple[Neighbour, ...]
     group: str | None
+    keys: tuple[str, ...]
     collecting: frozenset[str]
 
     @property
@@ -56,7 +60,7 @@ class Wires:
         return issubclass(self.cls, neighbour)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Entry:
     """A plugin in a list, and where it came from.
 
@@ -67,45 +71,62 @@ class Entry:
 
     plugin: Plugin
     origin: str
+    _wires: Wires | None = field(default=None, init=False, repr=False)
 
     @property
     def name(self) -> str:
         """The class name, by which messages call the plugin."""
         return type(self.plugin).__name__
 
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """Every key that the plugin mentions, typed where it is declared so."""
-        return tuple(key for keys in self._resolved for key in keys)
-
-    @cached_property
-    def _resolved(self) -> tuple[list[str], list[str], list[str], list[str], list[str]]:
-        plugin = self.plugin
-        return (
-            plugin.resolved_produces(),
-            plugin.resolved_requires(),
-            plugin.resolved_optional(),
-            plugin.resolved_contributes(),
-            plugin.resolved_overrides(),
-        )
-
-    @cached_property
+    @property
     def wires(self) -> Wires:
         """The plugin's keys, worked out when they are first needed."""
-        declared, plugin = self.plugin._declared, self.plugin
-        produces, requires, optional, contributes, overrides = self._resolved
-        return Wires(
+        if self._wires is None:
+            self._wires = _wires_of(self.plugin)
+        return self._wires
+
+
+#: What was worked out before: most factories of a project have the same plugins.
+_known: dict[object, Wires] = {}
+_KNOWN_AT_MOST = 1024
+
+
+def _identity(key: str) -> object:
+    """What tells a key from others: typed ones are equal by their names."""
+    return (key, key.type, key.collecting) if isinstance(key, Key) else key
+
+
+def _wires_of(plugin: Plugin) -> Wires:
+    named = (
+        plugin.resolved_produces(),
+        plugin.resolved_requires(),
+        plugin.resolved_optional(),
+        plugin.resolved_contributes(),
+        plugin.resolved_overrides(),
+    )
+    declared, group = plugin._declared, plugin.singleton_group
+    told = tuple([tuple(map(_identity, keys)) for keys in named])
+    signature = (type(plugin), told, declared.before, declared.after, group)
+    found = _known.get(signature)
+    if found is None:
+        keys = tuple(chain.from_iterable(named))
+        produces, requires, optional, contributes, overrides = map(unique, named)
+        if len(_known) >= _KNOWN_AT_MOST:
+            _known.clear()
+        found = _known[signature] = Wires(
             type(plugin),
-            unique(produces),
-            unique(requires),
-            unique(optional),
-            unique(contributes),
-            unique(overrides),
+            produces,
+            requires,
+            optional,
+            contributes,
+            overrides,
             declared.before,
             declared.after,
-            plugin.singleton_group,
-            frozenset(str(key) for key in self.keys if is_collecting(key)),
+            group,
+            keys,
+            frozenset(str(key) for key in keys if is_collecting(key)),
         )
+    return found
 
 
 def enter(sources: Iterable[PluginSource], where: str, *, start: int = 0) -> list[Entry]:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgflow.errors import PluginCycle
-from pgflow.resolve import order
+from pgflow.resolve import order, wiring
 from pgflow.resolve.keys import COLUMNS, Key
-from pgflow.resolve.plugin import Plugin, optional, produces, requires
+from pgflow.resolve.plugin import Plugin, before, optional, produces, requires
 from pgflow.resolve.resolution import Resolution, resolve
 from pgflow.resolve.wiring import enter
 
@@ -180,6 +180,30 @@ def test_typed_and_plain_keys_are_told_apart_in_that_memory(make: Make, resolved
     resolved([typed])
     with pytest.raises(Exception, match="requires 'gathered', which no plugin produces"):
         resolved([plain])
+
+
+def test_what_is_known_of_plugins_is_shared_and_bounded(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instances of one class with the same keys share it; those of new classes do not pile up."""
+    monkeypatch.setattr(wiring, "_known", {})
+    monkeypatch.setattr(wiring, "_KNOWN_AT_MOST", 3)
+    plugin = make("P", produces="x")
+    first, second = enter([plugin, type(plugin)()], "plugins")
+    assert first.wires is second.wires
+    for number in range(10):
+        enter([make(f"P{number}")], "plugins")[0].wires  # noqa: B018  # works it out
+        assert len(wiring._known) <= 3
+
+
+def test_a_wish_that_a_class_is_given_later_counts(
+    make: Make, resolved: Resolve, names: Names
+) -> None:
+    """What was known of earlier instances does not hide it."""
+    plugins = [make("A"), make("B")]
+    assert names(resolved(plugins)) == ["A", "B"]
+    before("A")(type(plugins[1]))
+    assert names(resolved(plugins)) == ["B", "A"]
 
 
 def test_networkx_is_imported_only_to_sort() -> None:
