@@ -26,8 +26,10 @@ LEAST_ROWS = 10_000
 #: The share of the target that a run must have written; that of the server's own autovacuum.
 LEAST_SHARE = 0.1
 
+# The server keeps what a backend has counted for up to a second. It would add the run's rows to
+# those that were written since ANALYZE, and look again.
 _MAY_ANALYZE = (
-    "SELECT c.reltuples AS known_rows FROM pg_class AS c\n"
+    "SELECT c.reltuples AS known_rows, pg_stat_force_next_flush() FROM pg_class AS c\n"
     " WHERE c.oid = {target}::regclass AND (pg_has_role(c.relowner, 'USAGE')\n"
     "    OR (current_setting('server_version_num')::int >= 170000\n"
     "        AND has_table_privilege(c.oid, CASE WHEN current_setting('server_version_num')::int\n"
@@ -56,11 +58,12 @@ def refresh_statistics(
         return False
     try:
         with uncovered(), connection.begin():
-            here = session()
             question = sql(_MAY_ANALYZE, target=bind(result.target, "target"))
-            rows = here.run(question, "look whether the statistics are old").rows
-            if not rows or written <= LEAST_SHARE * rows[0]["known_rows"]:
-                return False
+            rows = session().run(question, "look whether the statistics are old").rows
+        if not rows or written <= LEAST_SHARE * rows[0]["known_rows"]:
+            return False
+        with uncovered(), connection.begin():
+            here = session()
             # Whoever holds the lock is analyzing or changing the table: nothing to wait for.
             here.run(sql("SET LOCAL lock_timeout = '1s'"), "do not wait for others")
             here.run(sql("ANALYZE {t}", t=target), "refresh the target's statistics")

@@ -165,7 +165,7 @@ def outcome(url: URL, run_id: UUID | None) -> Outcome:
     return Outcome(tuple(counts or ()), tuple(fingerprint or ()), bool(analyzed and analyzed[0]))
 
 
-#: Every statement reports itself when its transaction ends, so this sees all of them.
+#: A server process has reported everything when its connection is closed.
 _ANALYZED = """
 SELECT n_mod_since_analyze = 0 AND analyze_count > 0
   FROM pg_stat_user_tables

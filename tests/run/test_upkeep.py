@@ -30,6 +30,15 @@ def test_a_large_load_leaves_fresh_statistics(world: Any) -> None:
     assert known_rows(world) == 10_000
 
 
+def test_the_server_does_not_count_the_run_again(world: Any) -> None:
+    """What it had not yet reported when the target was analyzed would pass for later changes."""
+    world.pipe(world.target, _ROWS.format(n=10_000), mode="merge").sync()
+    # Closed connections have reported everything.
+    world.engine.dispose()
+    question = "SELECT n_mod_since_analyze FROM pg_stat_user_tables WHERE relid = 'w.t'::regclass"
+    assert world.run(question)[0][0] == 0
+
+
 def test_a_small_change_costs_no_analyze(world: Any) -> None:
     """Neither few rows nor a small share of many are worth it."""
     world.pipe(world.target, _ROWS.format(n=500), mode="merge").sync()
