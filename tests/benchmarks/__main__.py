@@ -12,7 +12,7 @@ from sqlalchemy import URL
 
 from tests.benchmarks import budgets, client, migrations, transfer
 from tests.benchmarks.budgets import Line
-from tests.benchmarks.cases import SIZES, chosen, named
+from tests.benchmarks.cases import SIZES, Case, chosen, named
 from tests.benchmarks.contest import hold
 from tests.benchmarks.databases import Databases
 from tests.benchmarks.server import dial, server
@@ -56,12 +56,25 @@ def _lines(url: URL, options: argparse.Namespace) -> Iterator[Line]:
     yield Line(budgets.heading())
     with closing(Databases(url, rows)) as databases:
         for case in chosen(options.only):
-            yield budgets.judge_sync(hold(case, databases, options.runs), rows)
+            yield _sync_line(case, databases, options.runs)
         if not options.only:
             yield Line("")
             yield _memory(databases, rows)
         if not options.only or any(text in transfer.CASE.name for text in options.only):
             yield from _transfer_lines(databases, options)
+
+
+def _sync_line(case: Case, databases: Databases, runs: int) -> Line:
+    """Judge a case; what seems to miss its budget is measured again.
+
+    A few runs may swing by more than a budget leaves. Twice as many more say which it was.
+    """
+    contest = hold(case, databases, runs)
+    line = budgets.judge_sync(contest, databases.rows)
+    if not line.missed:
+        return line
+    contest = contest.and_more(hold(case, databases, 2 * runs))
+    return budgets.judge_sync(contest, databases.rows)
 
 
 def _client_lines(url: URL) -> Iterator[Line]:

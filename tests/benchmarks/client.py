@@ -23,6 +23,7 @@ SCRIPT_FLOOR = "import sqlalchemy, psycopg, sqlalchemy.dialects.postgresql.psyco
 
 _IMPORTS = 9
 _WARM_RUNS = 40
+_FACTORY_RUNS = 5
 
 
 def import_seconds(*statements: str) -> list[float]:
@@ -41,12 +42,16 @@ def _import_seconds(statement: str) -> float:
 
 
 def factories(kind: str) -> float:
-    """Return the seconds of CPU that 1000 factories take in a fresh interpreter, imports apart.
+    """Return the seconds of CPU that 1000 factories take, imports apart.
 
     Args:
         kind: `tables` or `pipelines`.
+
+    Returns:
+        The median over some fresh interpreters.
     """
-    return float(_python("-m", "tests.benchmarks.lone", kind))
+    runs = (_python("-m", "tests.benchmarks.lone", kind) for _ in range(_FACTORY_RUNS))
+    return statistics.median(map(float, runs))
 
 
 def peak_memory(case: Case, databases: Databases) -> tuple[float, float]:

@@ -67,6 +67,10 @@ class Contest:
     hand: tuple[Cost, ...]
     pgflow: tuple[Cost, ...]
 
+    def and_more(self, more: Contest) -> Contest:
+        """Return the costs of both contests over one case."""
+        return Contest(self.case, self.hand + more.hand, self.pgflow + more.pgflow)
+
 
 class UnequalOutcomeError(Exception):
     """Both sides did not do the same, so their costs cannot be compared."""
