@@ -74,7 +74,10 @@ def truncate(name: str) -> str:
     """
     if len(check(name)) <= MAX_BYTES and name.isascii():
         return name
-    return name.encode()[:MAX_BYTES].decode(errors="ignore")
+    encoded = name.encode()
+    if len(encoded) <= MAX_BYTES:
+        return name
+    return encoded[:MAX_BYTES].decode(errors="ignore")
 
 
 def fit(name: str) -> str:
