@@ -157,12 +157,14 @@ def test_json_lines_keep_values_and_digits(world: Any, tmp_path: Path) -> None:
     path = _write(
         tmp_path / "x.jsonl",
         '{"id": 1, "n": 0.10000000000000000001, "j": {"a": [1.10]}}\n'
-        '\n{"id": 2, "j": "text", "n": null}\n',
+        '\n{"id": 2, "j": "text", "n": null}\n'
+        f'{{"id": 3, "n": {"7" * 5000}, "j": [{"8" * 5000}]}}\n',
     )
     world.pipe(table, pgflow.JSONLines(path), mode="merge").sync()
     assert world.run("SELECT id, n::text, j::text FROM w.t ORDER BY id") == [
         (1, "0.10000000000000000001", '{"a": [1.10]}'),
         (2, None, '"text"'),
+        (3, "7" * 5000, f"[{'8' * 5000}]"),
     ]
 
 
@@ -175,6 +177,7 @@ def test_json_lines_keep_values_and_digits(world: Any, tmp_path: Path) -> None:
         ('{"id": 2', "is no JSON"),
         ('{"id": 2, "id": 3, "a": "x", "b": 1}', "one key twice"),
         ('{"id": 2, "a": "x", "b": NaN}', "NaN is no JSON"),
+        ('{"id": 2, "a": "x", "b": 1e9999999999999999999}', "exponent is out of range"),
         ('{"id": 2, "a": true, "b": true}', "bool"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pgflow.declare.rows import JSONLines
@@ -14,6 +14,9 @@ from pgflow.run.sources.reader import BadShape, Batch, Found, Wanted
 
 #: A line of this many bytes is taken for a file that is no JSON lines at all.
 _LONGEST = 1 << 28
+
+#: Whole numbers of so many digits are kept as decimals: Python may refuse to make an int of them.
+_LONG = 600
 
 #: How such a source is declared, for hints.
 _SOURCE = "pgflow.JSONLines(path"
@@ -99,9 +102,7 @@ def _is_utf8(encoding: str) -> bool:
 
 def _object(text: str, row: int) -> dict[str, Any]:
     try:
-        found = json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_unique
-        )
+        found = _read(text)
     except RecursionError:
         raise BadShape("is nested too deeply", row) from None
     except json.JSONDecodeError as error:
@@ -111,6 +112,32 @@ def _object(text: str, row: int) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadShape(f"is a JSON {_spoken(found)}, not an object", row)
     return found
+
+
+def _read(text: str) -> Any:
+    hooks: dict[str, Any] = {
+        "parse_float": _fraction,
+        "parse_constant": _refuse,
+        "object_pairs_hook": _unique,
+    }
+    try:
+        return json.loads(text, **hooks)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Perhaps a whole number of more digits than Python reads at once: then a slower way.
+        return json.loads(text, parse_int=_whole, **hooks)
+
+
+def _whole(text: str) -> int | Decimal:
+    return int(text) if len(text) < _LONG else Decimal(text)
+
+
+def _fraction(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError("a number's exponent is out of range") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
