@@ -100,6 +100,8 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("citext[]", "citext[]", ("'{AbC,NULL}'",)),
     ("regtype", "regtype", ("'w.mood'", "'integer'")),
     ("name", "text", ("'n'",)),
+    ("name", "name", ("'n'", "repeat('x', 63)")),
+    ("name[]", "name[]", ("'{n,NULL}'",)),
     ('"char"', "text", ("'x'",)),
     ("xid8", "xid8", ("'18446744073709551615'",)),
     ("pg_lsn", "pg_lsn", ("'16/B374D848'",)),

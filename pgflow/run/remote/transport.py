@@ -27,6 +27,7 @@ _PLAIN = [
     "bool",
     "bytea",
     "char",
+    "name",
     "int8",
     "int2",
     "int4",
