@@ -322,7 +322,8 @@ def _text(column: str, value: object) -> str:
     if isinstance(plain, (bytes, bytearray, memoryview)):
         return "\\x" + bytes(plain).hex()
     if isinstance(plain, timedelta):
-        return f"{plain.days} days {plain.seconds}.{plain.microseconds:06} seconds"
+        # Without the plus, a session with another IntervalStyle may take all of it for negative.
+        return f"{plain.days} days +{plain.seconds}.{plain.microseconds:06} seconds"
     return str(plain)
 
 

@@ -85,6 +85,7 @@ TYPES = [
     ("bytea", r"'\x00ff'", checks.AcceptedValues("v", [b"\x00\xff"]), False),
     ("boolean", "true", checks.AcceptedValues("v", [False]), True),
     ("interval", "'1 day 2 hours'", checks.AcceptedValues("v", [timedelta(hours=26)]), False),
+    ("interval", "'-1 day +5 sec'", checks.AcceptedValues("v", [-timedelta(seconds=86395)]), False),
     ("w.pair", "ROW(NULL, NULL)", checks.NotNull("v"), False),
     ("w.pair", "ROW(1, NULL)", checks.NotNull("v"), False),
     ("w.pair", "NULL", checks.NotNull("v"), True),
@@ -94,6 +95,9 @@ TYPES = [
 def test_types(world: Any) -> None:
     """Values are compared as they are, and NotNull means what NOT NULL means."""
     world.run("CREATE TYPE w.pair AS (x int, y int)")
+    database = world.engine.url.database
+    world.run(f"ALTER DATABASE {database} SET IntervalStyle = sql_standard")
+    world.engine.dispose()
     for number, (kind, value, check, fails) in enumerate(TYPES):
         table = world.table(f"t{number}", sa.Column("v", Raw(kind)))
         source = f"SELECT 1::bigint AS id, {value}::{kind} AS v"

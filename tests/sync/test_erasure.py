@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import threading
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -13,6 +14,12 @@ import pgflow
 from pgflow import checks
 from pgflow.errors import CannotForget, ChecksFailed, DuplicateKeys, MissingTable, TargetLocked
 from pgflow.plugins import ColumnPKPlugin
+
+
+class _Colour(enum.Enum):
+    """Names that are not their values."""
+
+    blue_one = "blue"
 
 
 def everything(world: Any, *tables: str) -> str:
@@ -81,6 +88,8 @@ def test_another_key_s_error_stays(world: Any) -> None:
         ("numeric", "'7.10'", "7.1"),
         ("timestamptz", "'2024-01-01 12:00+02'", datetime(2024, 1, 1, 10, tzinfo=UTC)),
         ("date", "'2024-01-01'", date(2024, 1, 1)),
+        ("interval", "'-1 day +5 seconds'", timedelta(days=-1, seconds=5)),
+        ("text", "'blue'", _Colour.blue_one),
         ("uuid", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
         ("boolean", "true", True),
         ("bytea", "'\\x00ff'", b"\x00\xff"),
@@ -91,6 +100,9 @@ def test_another_key_s_error_stays(world: Any) -> None:
 )
 def test_values_are_read_by_their_types(world: Any, kind: str, delivered: str, given: Any) -> None:
     """However a key is spelt, in the call or by the source, its rows and copies are found."""
+    database = world.engine.url.database
+    world.run(f"ALTER DATABASE {database} SET IntervalStyle = sql_standard")
+    world.engine.dispose()
     world.run(f"CREATE TABLE w.raw (k {kind}, a text)")
     world.run(f"INSERT INTO w.raw VALUES ({delivered}::{kind}, 'x'), ({delivered}::{kind}, NULL)")
     type_ = pgflow.types.Raw(kind)

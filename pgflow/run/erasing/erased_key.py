@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
+from enum import Enum
 from functools import cached_property
 
 from pgflow.errors import CannotForget, StatementFailed
@@ -15,6 +16,7 @@ from pgflow.plan.samples import LONGEST
 from pgflow.plan.spec import TargetColumn
 from pgflow.plan.sql import Sql, bind, join, name, raw, sql
 from pgflow.run.session import Session
+from pgflow.run.sources.instants import duration
 
 #: The server cuts values to so many bytes when it quotes a row.
 _CUT = 64
@@ -192,12 +194,16 @@ def key_text(value: object) -> str | None:
     Raises:
         CannotForget: It is of a kind that keys are not made of.
     """
+    if isinstance(value, Enum):
+        return key_text(value.value)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return duration(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "\\x" + bytes(value).hex()
     if isinstance(value, (list, tuple, dict, set)):
