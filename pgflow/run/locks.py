@@ -15,6 +15,9 @@ from pgflow.run.session import Session
 #: How long a run waits for another one on the same target, unless `lock_timeout=` says otherwise.
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 
+#: The most milliseconds that the server takes for a timeout; almost 25 days.
+_LONGEST = 2**31 - 1
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -58,22 +61,29 @@ def wait_lock(
     session: Session, key: int, shared: bool, timeout: timedelta = DEFAULT_TIMEOUT
 ) -> None:
     """Wait for a lock; the server raises `lock_not_available` after the timeout."""
-    milliseconds = str(max(1, int(timeout.total_seconds() * 1000)))
-    previous = session.run(
+    milliseconds = min(_LONGEST, max(1, int(timeout.total_seconds() * 1000)))
+    # A role's statement_timeout is about work. It would end the wait without naming the holder.
+    before = session.run(
         sql(
-            "SELECT current_setting('lock_timeout') AS before,"
-            " set_config('lock_timeout', {ms}, true)",
-            ms=bind(milliseconds, "lock_timeout"),
+            "SELECT current_setting('lock_timeout') AS lock,"
+            " current_setting('statement_timeout') AS statement,"
+            " set_config('lock_timeout', {ms}, true), set_config('statement_timeout', '0', true)",
+            ms=bind(str(milliseconds), "lock_timeout"),
         ),
         "set the lock timeout",
-    ).rows[0]["before"]
+    ).rows[0]
     function = raw("pg_advisory_xact_lock" + ("_shared" if shared else ""))
     session.run(
         sql("SELECT {f}({key}::bigint)", f=function, key=bind(key, "lock")),
         "wait for the target's lock",
     )
     session.run(
-        sql("SELECT set_config('lock_timeout', {v}, true)", v=bind(previous, "lock_timeout")),
+        sql(
+            "SELECT set_config('lock_timeout', {lock}, true),"
+            " set_config('statement_timeout', {statement}, true)",
+            lock=bind(before["lock"], "lock_timeout"),
+            statement=bind(before["statement"], "statement_timeout"),
+        ),
         "restore the lock timeout",
     )
 

@@ -44,7 +44,8 @@ def test_second_scd2_run_waits_and_its_versions_begin_later(target: Any, databas
     with Gate(database) as gate, nursery(database) as start:
         first = start(hold="body")
         gate.await_waiters()
-        second = start(source=CHANGED)
+        # More milliseconds than the server counts: as long as it can.
+        second = start(source=CHANGED, options={"lock_timeout": 40 * 86_400})
         until(lambda: waiting_for_target(database), "the second run to wait for the target")
         gate.open()
         one, two = first.answer(), second.answer()
@@ -138,10 +139,14 @@ def test_ten_first_runs_at_once_that_create_everything_first(engine: Any, databa
 
 
 def test_lock_timeout_names_the_holder(target: Any, database: str) -> None:
-    """A run that waits longer than lock_timeout says which run and process holds the target."""
+    """A run that waits longer than lock_timeout says which run and process holds the target.
+
+    Nor does a statement_timeout end the wait, which is about work and would name nobody.
+    """
     with Gate(database) as gate, nursery(database) as start:
         first = start(hold="body")
         gate.await_waiters()
+        target.run(f"ALTER DATABASE {target.engine.url.database} SET statement_timeout = '200ms'")
         (holder,) = target.run("SELECT run_id FROM pgflow.runs")[0]
         (pid,) = target.run(
             "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
@@ -149,7 +154,7 @@ def test_lock_timeout_names_the_holder(target: Any, database: str) -> None:
             run_lock(uuid.UUID(str(holder))),
         )[0]
         second = target.pipe(
-            target.factory, mode="scd2", name="other", lock_timeout=timedelta(milliseconds=50)
+            target.factory, mode="scd2", name="other", lock_timeout=timedelta(milliseconds=400)
         )
         with pytest.raises(TargetLocked) as caught:
             second.sync()
