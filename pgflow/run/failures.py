@@ -11,6 +11,20 @@ from pgflow.run.violations import explanation
 #: names, resources, limits, cancellation, the server's own state.
 _WITHOUT_VALUES = ("08", "28", "42", "53", "54", "55", "57", "58", "25", "40")
 
+#: What helps where the server ended a session for a limit of its own.
+_LIMITS = {
+    "25P03": (
+        "The function or the rows' source took longer between two statements than "
+        "idle_in_transaction_session_timeout allows. A run is one transaction: raise the limit "
+        "for the role (ALTER ROLE ... SET), or do the slow work before the run."
+    ),
+    "25P04": (
+        "The run took longer than transaction_timeout allows, waiting for others included. A run "
+        "is one transaction: raise the limit for the role (ALTER ROLE ... SET), or load less at "
+        "a time."
+    ),
+}
+
 #: What is told of an interrupt that has no text of its own.
 _INTERRUPTED = "The run was interrupted, as by Ctrl-C."
 
@@ -62,6 +76,8 @@ def statement_failed(
     begin = f"{owner}: could not" if owner else "could not"
     why = explanation(error, owner, defaulted)
     said = f"{why} The server says: {diagnostic}" if why else diagnostic
+    if advice := _LIMITS.get(getattr(error, "sqlstate", None) or ""):
+        said = f"{diagnostic}. {advice}"
     return kind(
         f"{begin} {purpose}: {said}",
         purpose=purpose,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -68,6 +69,21 @@ def test_the_body_runs_again(world: Any) -> None:
     assert pipeline.sync().inserted == 1
     assert len(calls) == 2
     assert history(world) == [("success", 2)]
+
+
+def test_a_session_that_the_server_ends_for_its_limit_says_which(world: Any) -> None:
+    """A function that is slower than the server lets a transaction be idle is not tried again."""
+    name = world.engine.url.database
+
+    def body(conn: Any) -> str:
+        time.sleep(0.3)
+        return "SELECT id, a, b FROM w.s"
+
+    pipeline = world.pipe(world.table(), None, body=body, mode="merge")
+    world.run(f"ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '100ms'")
+    with pytest.raises(StatementFailed, match=r"than idle_in_transaction_session_timeout allows"):
+        pipeline.sync()
+    assert history(world) == [("failed", 1)]
 
 
 def test_a_dry_run_starts_again_too(world: Any) -> None:
