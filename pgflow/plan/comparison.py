@@ -35,9 +35,12 @@ def _equal(spec: SyncSpec, key: str, left: str, right: str) -> Sql:
 
 
 def _plain(spec: SyncSpec, column: str, alias: str) -> Sql:
-    """A column without its domain: arrays and rows of a domain compare only with their like."""
+    """A column without its domain: arrays and rows of a domain compare only with their like.
+
+    The target is read under several names, and what has no domain is left as it is by the cast.
+    """
     target = spec.target.column(column)
-    if alias != "t" or not target.domain:
+    if not target.domain:
         return name(alias, column)
     return sql("{c}::{kind}", c=name(alias, column), kind=raw(target.type))
 

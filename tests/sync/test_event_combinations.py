@@ -167,9 +167,10 @@ def test_null_in_a_key_is_an_error_or_a_value(world: Any) -> None:
     world.run("INSERT INTO w.s (id, a, u) VALUES (NULL, 'n', now()), (NULL, 'm', now())")
     with pytest.raises(NullKeys, match="2 of 3 source rows have NULL"):
         refusing.again()
+    world.run("CREATE DOMAIN public.label AS text")
     table = world.table(
         "n",
-        sa.Column("code", sa.Text),
+        sa.Column("code", Raw["label"]),
         sa.Column("a", sa.Text),
         sa.Column("u", sa.DateTime(timezone=True)),
         key=(sa.Column("number", sa.BigInteger, sa.Identity()),),
@@ -182,6 +183,7 @@ def test_null_in_a_key_is_an_error_or_a_value(world: Any) -> None:
         keys=("code",),
         on_null_key="match",
         event_timestamp_column="u",
+        handle_deletes="soft",
     )
     for days in ((2, 6), (4,)):
         world.run("TRUNCATE w.s")

@@ -66,7 +66,11 @@ def _versions(spec: SyncSpec) -> Statement:
 
 
 def _heads(spec: SyncSpec) -> Sql:
-    """The rows that open a version, each with its end; an end that is no later is left out."""
+    """The rows that open a version, each with its end; an end that is no later is left out.
+
+    Of rows with one instant each opens one, so that they meet the unique indexes, also where the
+    first of them only repeats the values before it: the careful plan can tell what they are.
+    """
     last = sql(", coalesce(lead(pgflow_before) OVER w, pgflow_last) AS pgflow_last")
     at = name(event_column(spec))
     window = sql("WINDOW w AS (PARTITION BY {k} ORDER BY {at})", k=names(spec.keys.value), at=at)
@@ -76,8 +80,9 @@ def _heads(spec: SyncSpec) -> Sql:
         "{last}\n"
         "    FROM (SELECT *, lag({at}) OVER w AS pgflow_before,\n"
         "                 max({at}) OVER (PARTITION BY {keys}) AS pgflow_last,\n"
-        "                 coalesce(lag({at}) OVER w = {at}, true) OR NOT isfinite({at})\n"
-        "                   OR {differs} AS pgflow_breaks\n"
+        "                 coalesce(lag({at}) OVER w = {at}, true)\n"
+        "                   OR coalesce(lead({at}) OVER w = {at}, false)\n"
+        "                   OR NOT isfinite({at}) OR {differs} AS pgflow_breaks\n"
         "            FROM batch {window}) AS b\n"
         "   WHERE pgflow_breaks {window}",
         columns=names(spec.delivered),
