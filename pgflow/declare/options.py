@@ -48,6 +48,11 @@ _COLUMN_LISTS = ("keys", "compare_columns", "update_columns")
 _COLUMNS = ("order_by", "incremental_column", "event_timestamp_column")
 
 
+#: Before any instant of `datetime` by this much there still is one of PostgreSQL, which begins in
+#: 4714 BC.
+_LONGEST = timedelta(days=4700 * 365)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SyncOptions:
     """The options of one target. None means that nobody has said anything.
@@ -147,6 +152,11 @@ class SyncOptions:
             value = getattr(self, option)
             if value is not None and (not isinstance(value, timedelta) or value < timedelta(0)):
                 raise InvalidOption(f"{option}={value!r} must be a timedelta that is not negative.")
+        if self.ttl is not None and self.ttl > _LONGEST:
+            raise InvalidOption(
+                f"ttl={self.ttl!r} reaches back beyond any instant that PostgreSQL knows. Leave it "
+                "out where versions stay open."
+            )
 
     def over(self, defaults: SyncOptions) -> SyncOptions:
         """Fill what these options leave open from weaker ones.

@@ -22,6 +22,7 @@ from pgflow.errors import InvalidOption, PgflowError
         ({"keys": ("a", "a")}, "names 'a' twice"),
         ({"max_delete_ratio": 2}, "a number from 0 to 1"),
         ({"ttl": 5}, "must be a timedelta"),
+        ({"ttl": timedelta.max}, r"beyond any instant .* Leave it out"),
         ({"schema_mode": "evolv"}, r"schema_mode='evolv' is unknown\. Did you mean 'evolve'\?"),
         ({"watermark": "snap"}, r"watermark='snap' is unknown\."),
     ],
