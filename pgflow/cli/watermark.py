@@ -113,7 +113,7 @@ def print_tracking(output: Output, table: str, column: str, *, undo: bool) -> in
 _ABOUT = """\
 -- Run these one by one, as the table's owner, and not in one transaction: the index is built while
 -- others write. The other statements wait for writers and hold them up for a moment only; no row
--- is rewritten."""
+-- is rewritten. A partitioned table takes no CONCURRENTLY: leave the word out there."""
 
 
 def _row(mark: StoredWatermark) -> tuple[str, ...]:

@@ -183,7 +183,9 @@ class Backfill:
         if self._taken is None:
             told["column"] = self._column
         text = json.dumps(dict(sorted(told.items())))
-        return Range(self.pipeline.name, self.begin, self.end, self.step, text)
+        # As the server has read them: 'yesterday' is another day tomorrow.
+        begin, end = self.all_steps[0].begin, self.all_steps[-1].end
+        return Range(self.pipeline.name, begin, end, self.step, text)
 
     def _values(self, begin: str, end: str) -> dict[str, object]:
         given = dict(self.parameters)
@@ -284,4 +286,6 @@ class Backfill:
 
     def _advance_watermarks(self) -> None:
         for target in self.pipeline.sync_targets:
-            target.move_watermark(self._values(self.begin, self.end), self.end, forward=True)
+            target.move_watermark(
+                self._values(self.begin, self.end), self.all_steps[-1].end, forward=True
+            )

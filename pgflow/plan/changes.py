@@ -28,7 +28,8 @@ class Changes:
         publication: The publication that the slot's reader asks for.
         relations: The numbers in the catalogue of the table and of its partitions.
         keys: The table's columns that the merge keys come from, in their order.
-        whole: Whether every key counts as changed, because partitions have come or gone.
+        whole: Whether every key counts as changed, because partitions have come or gone, or the
+            publication was altered.
     """
 
     slot: str

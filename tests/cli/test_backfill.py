@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +33,9 @@ ranked = pgflow.Pipeline("ranked", target=make("ranked", Column("v", Text)),
     mode="scd2", source="SELECT id, v, id AS n FROM warehouse.events", incremental_column="n")
 serials = pgflow.Pipeline("serials", target=make("serials", Column("v", Text)),
     mode="scd2", source="SELECT id % 2 AS id, v, id AS serial FROM warehouse.events")
+priced = pgflow.Pipeline("priced", target=make("priced", Column("v", Text)), mode="merge",
+    source="SELECT id, v, id::numeric(10,2) AS price FROM warehouse.events",
+    incremental_column="price")
 horizon = pgflow.Pipeline("horizon", target=make("horizon"), mode="merge", watermark="horizon",
     source=pgflow.SourceTable("warehouse.events"))
 full = pgflow.Pipeline("full", target=make("full"), mode="merge", handle_deletes="hard",
@@ -118,6 +121,23 @@ def test_what_is_done_is_not_done_again_unless_asked(filled: Place, invoke: Invo
     assert (wider["steps"], wider["unchanged"]) == (2, 4)
 
 
+def test_words_are_what_they_meant_when_it_began(filled: Place, invoke: Invoke) -> None:
+    """A range of `yesterday` is another one tomorrow, and is not taken for done then."""
+    words = ("events", "--from", "yesterday", "--to", "today", "--step", "1 day")
+    assert "1 of 1 steps done" in invoke("backfill", *words).out
+    days = "range_from::timestamptz, range_to::timestamptz - range_from::timestamptz"
+    ((begin, width),) = filled.execute(f"SELECT {days} FROM pgflow.backfills")
+    assert (begin.year >= 2024, width) == (True, timedelta(days=1))
+    assert "were done before" in invoke("backfill", *words).out
+
+
+def test_numbers_with_a_scale_are_gone_through(filled: Place, invoke: Invoke) -> None:
+    """A column of numeric(10,2) is one of numbers like any other."""
+    ran = invoke("backfill", "priced", "--from", "2", "--to", "4", "--step", "0.5")
+    assert "4 of 4 steps done: inserted 2" in ran.out
+    assert ids(filled, "priced") == [2, 3]
+
+
 def test_a_dry_run_lists_the_steps_and_writes_nothing(filled: Place, invoke: Invoke) -> None:
     """The last step is shorter where the range does not divide."""
     ran = invoke("backfill", "events", "--from", "2024-01-01", "--to", "2024-01-04T06:00Z",
@@ -192,6 +212,10 @@ def test_versions_of_a_history_begin_at_the_end_of_their_step(
         (("events", "--from", "a", "--to", "b", "--step", "1 day"), "invalid input syntax"),
         (("events", *DAYS[:5], "-1 day"), "there is no step: --to must come after --from"),
         (("events", *DAYS[:5], "1 second"), "more than 100,000 steps"),
+        (("events", "--from=-infinity", *DAYS[2:]), "Choose a --from that is finite"),
+        (("horizon", "--from", "0", "--to", "9000000000000000000", "--step", "1", "--column", "id"),
+         "more than 100,000 steps"),
+        (("events", "--from", "today", "--to", "now", "--step", "1h"), "'now' is another value"),
         (("events", *DAYS, "--column", "v"), "the column is text"),
         (("events", *DAYS, "--column", "w"), "does not deliver 'w', which the backfill needs"),
         (("horizon", *DAYS, "--column", "at", "--advance"), "no value that --advance could move"),

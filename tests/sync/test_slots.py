@@ -256,6 +256,35 @@ def test_partitions_are_one_table(world: World) -> None:
     assert rows(world) == [(21, "x")]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("ALTER PUBLICATION {p} SET (publish = 'insert')",
+         "ALTER PUBLICATION {p} SET (publish = 'insert, update, delete, truncate')"),
+        ("ALTER PUBLICATION {p} SET TABLE w.other", "ALTER PUBLICATION {p} SET TABLE w.parts"),
+        ("ALTER TABLE w.parts DETACH PARTITION w.p1",
+         "ALTER TABLE w.parts ATTACH PARTITION w.p1 FOR VALUES FROM (0) TO (10)"),
+    ],
+)  # fmt: skip
+def test_what_was_written_while_nothing_was_published_is_read(
+    world: World, before: str, after: str
+) -> None:
+    """A publication, or a partition, that was another for a while has everything looked at once."""
+    world.run("CREATE TABLE w.parts (id int PRIMARY KEY, a text, big text) PARTITION BY RANGE (id)")
+    world.run("CREATE TABLE w.p1 PARTITION OF w.parts FOR VALUES FROM (0) TO (10)")
+    world.run("CREATE TABLE w.other (id bigint PRIMARY KEY)")
+    pipeline = pipe(world, source="w.parts", handle_deletes="hard")
+    world.run("INSERT INTO w.parts VALUES (1, 'a'), (2, 'b')")
+    pipeline.sync()
+    world.run(before.format(p=slot_of(world)))
+    world.run("DELETE FROM w.p1 WHERE id = 1")
+    world.run("UPDATE w.p1 SET a = 'late'")
+    world.run(after.format(p=slot_of(world)))
+    assert pipeline.sync().targets[0].details["changes"][0]["everything"]
+    assert rows(world) == [(2, "late")]
+    assert not pipeline.sync().targets[0].details["changes"][0]["everything"]
+
+
 def test_commits_that_do_not_wait_for_the_disk_are_not_missed(world: World) -> None:
     """With synchronous_commit off the log is behind what is to be seen, and is waited for."""
     (name,) = world.run("SELECT current_database()")[0]

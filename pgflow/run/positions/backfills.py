@@ -96,7 +96,7 @@ def steps(session: Session, kind: str, begin: str, end: str, step: str) -> tuple
     Raises:
         BackfillRefused: The type cannot be counted in, or the texts are no range of it.
     """
-    bare = re.sub(r"\(\d+\)", "", kind)
+    bare = re.sub(r"\(\d+(,-?\d+)?\)", "", kind)
     if bare not in _COUNTED:
         known = ", ".join(_COUNTED)
         raise BackfillRefused(f"a backfill goes through one of {known}; the column is {kind}.")
@@ -105,14 +105,16 @@ def steps(session: Session, kind: str, begin: str, end: str, step: str) -> tuple
         raise BackfillRefused(
             f"--step {step!r} has no unit, and the column is {kind}. Write '1 day', '6 hours'."
         )
+    _check_words(begin, end)
     session.run(raw("SET LOCAL TimeZone = 'UTC'"), "count in UTC")
     text = sql(
         "SELECT to_jsonb(g.v::{kind}) #>> '{{}}' AS begin,"
         " to_jsonb(coalesce(lead(g.v) OVER (ORDER BY g.v), r.e)::{kind}) #>> '{{}}' AS end\n"
         "  FROM (SELECT {begin}::text::{kind}::{counting} AS b, {end}::text::{kind}::{counting}"
         " AS e, {step}::text::{width} AS s) AS r,\n"
-        "       generate_series(r.b, r.e, r.s) AS g (v)\n"
-        " WHERE g.v < r.e ORDER BY g.v LIMIT {most}",
+        # Not in FROM, where all of it would be made before the first is taken, even without end.
+        "       LATERAL (SELECT generate_series(r.b, r.e, r.s) LIMIT {most}) AS g (v)\n"
+        " WHERE g.v < r.e ORDER BY g.v",
         kind=raw(bare),
         counting=raw(counting),
         width=raw(width),
@@ -131,11 +133,24 @@ def steps(session: Session, kind: str, begin: str, end: str, step: str) -> tuple
     return tuple(Step(i, len(rows), b, e) for i, (b, e) in enumerate(pairs, 1))
 
 
+def _check_words(begin: str, end: str) -> None:
+    """Refuse a word of which each attempt would make another range, so that none could go on."""
+    if "now" in (begin.strip().lower(), end.strip().lower()):
+        raise BackfillRefused(
+            "'now' is another value each time, and a backfill that was interrupted is known again "
+            "by its range. Write --from and --to as values, or 'today'."
+        )
+
+
 def _check(rows: Sequence[Row], begin: str, end: str, step: str) -> None:
     if not rows:
         raise BackfillRefused(
             f"from {begin!r} to {end!r} by {step!r} there is no step: --to must come after --from, "
             "and --step must be greater than zero."
+        )
+    if "infinity" in str(rows[0]["begin"]).lower():
+        raise BackfillRefused(
+            f"from {begin!r} on there are no steps. Choose a --from that is finite."
         )
     if len(rows) > MOST:
         raise BackfillRefused(

@@ -23,7 +23,8 @@ PREFIX = "pgflow_"
 #: Seconds to wait for the log to be on the disk; what is not there then comes with the next run.
 _PATIENCE = 2.0
 
-#: The state of a slot and of its publication, in one look.
+#: The state of a slot and of its publication, in one look. `made` is another text once either was
+#: altered, or a partition taken away and brought back: writes in between are in no log.
 _QUESTION = (
     "SELECT r.oid::bigint AS relation, r.relkind = 'r' AND EXISTS ("
     "SELECT FROM pg_inherits AS h WHERE h.inhparent = r.oid) AS inherited,\n"
@@ -38,7 +39,13 @@ _QUESTION = (
     "       coalesce(p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate"
     " AND NOT p.pubviaroot, false) AS complete,\n"
     "       EXISTS (SELECT FROM pg_publication_rel AS l WHERE l.prpubid = p.oid"
-    " AND l.prrelid = r.oid AND l.prqual IS NULL AND l.prattrs IS NULL) AS listed\n"
+    " AND l.prrelid = r.oid AND l.prqual IS NULL AND l.prattrs IS NULL) AS listed,\n"
+    "       concat_ws(' ', p.oid, p.xmin, (SELECT l.oid || ' ' || l.xmin FROM pg_publication_rel"
+    " AS l WHERE l.prpubid = p.oid AND l.prrelid = r.oid),\n"
+    "         (SELECT hashtextextended(string_agg(h.inhrelid || ' ' || h.xmin, ' '"
+    " ORDER BY h.inhrelid), 0) FROM pg_inherits AS h\n"
+    "           WHERE h.inhrelid IN (SELECT t.relid FROM pg_partition_tree(r.oid) AS t"
+    " WHERE t.level > 0))) AS made\n"
     "  FROM (SELECT c.oid, c.relkind FROM pg_class AS c WHERE c.oid = to_regclass({table}::text))"
     " AS r\n"
     "  LEFT JOIN pg_replication_slots AS s ON s.slot_name = {slot}::text\n"
@@ -106,14 +113,15 @@ def with_changes(
     keys = tuple(source.source_column(key) for key in spec.keys.value)
     parts = tuple(found["parts"])
     # Rows come with a partition that is attached, and go with one that is dropped: no log says so.
-    whole = value is not None and tuple(known.get("parts") or ()) != parts
+    # Nor does it have what was written while the publication, or a partition, was another.
+    same = (tuple(known.get("parts") or ()), known.get("made")) == (parts, found["made"])
+    whole = value is not None and not same
     changes = Changes(slot, slot, parts, keys, whole=whole)
     # A whole reading may miss what is in the log already and not to be seen yet: the next run
     # begins where the slot does, not where the log was.
     now = found["confirmed"] if value is None else flushed(session)
-    details = json.dumps(
-        {**bound, "slot": slot, "relation": found["relation"], "parts": list(parts)}
-    )
+    table = {"relation": found["relation"], "parts": list(parts), "made": found["made"]}
+    details = json.dumps({**bound, "slot": slot, **table})
     return replace(spec, watermark=replace(mark, changes=changes, now=now, details=details))
 
 
@@ -199,7 +207,8 @@ def _check_there(spec: SyncSpec, slot: str, source: SourceTable, found: Mapping[
     if found["wal_status"] == "lost":
         raise StalePosition(
             f"{spec.owner}: the server has dropped log that the slot {slot} needed, because it "
-            f"held more than max_slot_wal_keep_size. {anew(slot, spec.owner)}"
+            "held more than max_slot_wal_keep_size, or was idle for too long. "
+            f"{anew(slot, spec.owner)}"
         )
 
 
